@@ -1,0 +1,41 @@
+"""What goes wrong for a reason the user can mend: one sentence each, naming the value, the limit and the way out."""
+
+
+class OverspillError(Exception):
+    """Base of every error that Overspill raises on purpose; its message is fit to show without a traceback."""
+
+
+class MemoryBudgetError(OverspillError, MemoryError):
+    """The computation cannot fit the stated budget; the message carries both numbers and the way out."""
+
+
+class ArrayError(OverspillError, ValueError):
+    """Operands an operation cannot take: shapes that do not match, unknown chunk sizes."""
+
+
+class DTypeError(OverspillError, TypeError):
+    """An element type an operation cannot take."""
+
+
+class ClusterError(OverspillError, ValueError):
+    """A cluster that cannot be started as asked: an unknown keyword, a GPU where there is none."""
+
+
+class StorageError(OverspillError, OSError):
+    """A store that cannot be read or written as asked."""
+
+
+class StoreExistsError(StorageError, FileExistsError):
+    """The target exists already; nothing was touched."""
+
+
+class StaleTileError(OverspillError, RuntimeError):
+    """A handle arrived after its tile was recycled; the data is never read in that case."""
+
+
+class UsageError(OverspillError, ValueError):
+    """An argument that cannot be used (exit status 2): an unknown parameter, an unparsable value, a missing input."""
+
+
+class WorkflowError(OverspillError, ValueError):
+    """A workflow that breaks its contract or whose input is malformed (exit status 1)."""

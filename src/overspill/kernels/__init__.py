@@ -1,0 +1,1 @@
+"""The arithmetic itself: BLAS as SciPy exposes it, and exact integer products."""

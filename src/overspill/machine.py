@@ -1,0 +1,105 @@
+"""What this host has, and how fast its parts are assumed to be until they are measured.
+
+The built-in figures are conservative: an H200's are 9/10 of what one server measured with all its GPUs busy
+(54 TFLOP/s float64, 52 GB/s up and 40 GB/s down per GPU); other GPUs get a PCIe 4 × 16 card's.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from overspill import backend
+from overspill.planning.resources import Rates, Resources, active
+
+HOST_FRACTION = 0.5
+"""Share of the host's available memory that tiles may take unless told otherwise."""
+
+DEVICE_FRACTION = 0.8
+"""Share of a GPU's memory that streams may take unless told otherwise."""
+
+
+def cpu_count() -> int:
+    """Cores this process may run on, which container limits and `taskset` make fewer than the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available_nbytes() -> int:
+    """Host memory still to be had, in bytes, within the control group's limit where there is one."""
+    available = int(psutil.virtual_memory().available)
+    limit = Path("/sys/fs/cgroup/memory.max")
+    used = Path("/sys/fs/cgroup/memory.current")
+    try:
+        return min(available, int(limit.read_text()) - int(used.read_text()))
+    except (OSError, ValueError):
+        return available
+
+
+def cpu_rates() -> Rates:
+    """Built-in figures for one core, from the vector instructions that the processor names."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        flags = ""
+    flop_per_cycle = 32 if "avx512f" in flags else 16 if "avx2" in flags else 8
+    double = flop_per_cycle * 2.0e9
+    return Rates(
+        gemm_flop_per_s=_by_dtype(double, single=2 * double, half=1.5 * double),
+        upload_per_s=5e9,
+        download_per_s=5e9,
+        disk_per_s=0.5e9,
+        recompute_per_s=0.3e9,
+        task_s=2e-3,
+        source="built-in figures for a CPU core",
+    )
+
+
+def cuda_rates() -> Rates:
+    """Built-in figures for this machine's first GPU, by its name."""
+    name = backend.gpus()[0].name
+    hopper = "H200" in name or "H100" in name
+    return Rates(
+        gemm_flop_per_s=_by_dtype(49e12, single=45e12, half=600e12) if hopper else _by_dtype(7e12, 14e12, 50e12),
+        upload_per_s=47e9 if hopper else 20e9,
+        download_per_s=36e9 if hopper else 20e9,
+        disk_per_s=0.5e9,
+        recompute_per_s=0.3e9,
+        task_s=5e-3,
+        source=f"built-in figures for {name}" if hopper else f"built-in figures ({name} is not among those measured)",
+    )
+
+
+def _by_dtype(double: float, single: float, half: float) -> dict[str, float]:
+    # An integer product is made of one to ten exact float64 products of limbs; three is a middle.
+    return {
+        "float16": half,
+        "float32": single,
+        "float64": double,
+        "complex64": single,
+        "complex128": double,
+        "integer": double / 3,
+    }
+
+
+def resources(
+    device: Literal["cpu", "cuda"],
+    workers: int,
+    threads: int,
+    *,
+    pool_nbytes: int | None = None,
+    device_budget_nbytes: int | None = None,
+) -> Resources:
+    """What `workers` processes of `threads` tasks each may use on this host, budgets filled in where not given."""
+    host_rates = cpu_rates()
+    if pool_nbytes is None:
+        pool_nbytes = int(HOST_FRACTION * available_nbytes())
+    if device_budget_nbytes is None:
+        device_budget_nbytes = int(DEVICE_FRACTION * min(gpu.nbytes for gpu in backend.gpus())) if device == "cuda" else 0
+    rates = cuda_rates() if device == "cuda" else host_rates
+    return Resources(device, workers, threads, device_budget_nbytes, pool_nbytes, rates, host_rates)
+
+
+def current_resources() -> Resources:
+    """The active cluster's resources, or those of Dask's threaded scheduler in this process."""
+    return active() or resources("cpu", workers=1, threads=cpu_count())

@@ -1,0 +1,9 @@
+"""Tiles, the pools they come from, and what moves them. Importing this teaches Dask to send tiles as handles."""
+
+from overspill.memory import ledger, transfer
+from overspill.memory.borrowed import purge
+from overspill.memory.tile import as_tile, close, configure, empty, is_tile
+
+transfer.register()
+
+__all__ = ["as_tile", "close", "configure", "empty", "is_tile", "ledger", "purge"]

@@ -1,0 +1,53 @@
+"""Tiles of other processes, mapped here: leases on them, and the mappings, kept for the next time.
+
+Mapping and page-locking a block costs as much as copying part of it, and pools hand the same blocks out again and
+again; so a mapping outlives its leases, until its owner gives the memory back or dies.
+"""
+
+import os
+import threading
+
+from overspill.memory import registry
+from overspill.memory.segment import Handle, Lease, Segment, open_leased
+
+_lock = threading.Lock()
+_mapped: dict[int, Segment] = {}
+
+
+def borrow(handle: Handle) -> Lease:
+    """A read-only lease on another process's block.
+
+    Raises
+    ------
+    StaleTileError
+        If the block is gone or was recycled.
+    """
+    fd = open_leased(handle)
+    with _lock:
+        segment = _mapped.get(handle.inode)
+        if segment is None:
+            # A duplicate would share the lease's file description, and with it the lock; this one has its own.
+            mapped_fd = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
+            segment = _mapped[handle.inode] = Segment(mapped_fd, handle.nbytes, handle.owner)
+            registry.add(segment)
+        return Lease(segment, readonly=True, release=os.close, argument=fd)
+
+
+def purge() -> None:
+    """Drop the idle mappings whose owner has given the memory back or is gone."""
+    with _lock:
+        for inode, segment in list(_mapped.items()):
+            if not segment.leases and (segment.truncated or not _alive(segment.owner)):
+                del _mapped[inode]
+                registry.remove(segment)
+                segment.close()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

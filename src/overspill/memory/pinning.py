@@ -1,0 +1,45 @@
+"""Page-locking of tile memory, so that a GPU's copy engines reach it at the full speed of the link."""
+
+import threading
+import warnings
+from typing import Any
+
+import cupy
+from numpy.typing import NDArray
+
+from overspill.memory import registry
+
+_PORTABLE = 1  # cudaHostRegisterPortable: locked for every device of the process
+
+_lock = threading.Lock()
+
+
+def pin(x: NDArray[Any]) -> bool:
+    """Lock the pages of the tile under `x`, once for as long as it is mapped; False where that cannot be.
+
+    Ordinary arrays, blocks on disk, and tiles past the system's limit of locked memory cannot be locked; they are copied
+    through a page-locked buffer instead, or by the driver, both slower.
+    """
+    if not (found := registry.find(x)):
+        return False
+    segment, _ = found
+    with _lock:
+        if segment.pinned is None:
+            segment.pinned = not segment.on_disk and _register(segment.address, segment.nbytes)
+            if segment.pinned:
+                segment.before_unmap.append(lambda: cupy.cuda.runtime.hostUnregister(segment.address))
+        return segment.pinned
+
+
+def _register(address: int, nbytes: int) -> bool:
+    try:
+        cupy.cuda.runtime.hostRegister(address, nbytes, _PORTABLE)
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        warnings.warn(
+            f"cannot page-lock {nbytes} bytes for the GPU ({error}): copies will be several times slower; "
+            "raise the limit of locked memory (ulimit -l)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return False
+    return True

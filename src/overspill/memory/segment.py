@@ -1,0 +1,191 @@
+"""One block of shared memory: an anonymous file, mapped here, that other processes of the user can map by its handle.
+
+A segment is a memfd, so it needs no room in ``/dev/shm``, has no name to leak, and is gone when the last process that
+maps it is. When its pool is full it is an unlinked file on disk instead, with the same life. Another process opens it
+through ``/proc/PID/fd/N``.
+
+Whoever uses the bytes holds a *lease*: a shared ``flock`` on an open file description of its own. The kernel drops the
+lock when the process dies, however it dies, so the owner finds out whether a block is free by asking for the exclusive
+lock. A page behind the data holds the block's generation, which changes at each use, so that a handle that arrives too
+late is told from one that is in time.
+"""
+
+import ctypes
+import fcntl
+import mmap
+import os
+import struct
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from overspill.errors import StaleTileError
+
+PAGE = mmap.PAGESIZE
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+_libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+
+_MAP_FAILED = ctypes.c_void_p(-1).value
+_GENERATION = struct.Struct("<Q")
+
+
+def supported() -> bool:
+    """Whether this system can share memory this way (Linux can); elsewhere tiles are ordinary arrays."""
+    return hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd")
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """What another process of this host needs to map a segment.
+
+    Attributes
+    ----------
+    pid, fd
+        The process to open it from and the file descriptor there.
+    owner
+        Process whose pool the segment belongs to; not `pid` when a borrower passes it on.
+    inode
+        Identity of the anonymous file on this host.
+    nbytes
+        Size of the data in bytes, a multiple of the page size.
+    generation
+        Which use of the block is meant.
+    """
+
+    pid: int
+    fd: int
+    owner: int
+    inode: int
+    nbytes: int
+    generation: int
+
+
+class Lease:
+    """A hold on a segment's bytes; arrays over the segment keep it alive as their base.
+
+    Numpy reads ``__array_interface__`` and keeps the object that offered it, which is how every view, slice and reshape
+    of a tile holds the lease without a subclass of ndarray.
+    """
+
+    __slots__ = ("__array_interface__", "__weakref__", "segment")
+
+    def __init__(self, segment: "Segment", *, readonly: bool, release: Callable[..., object], argument: object) -> None:
+        self.segment = segment
+        self.__array_interface__ = {
+            "shape": (segment.nbytes,),
+            "typestr": "|u1",
+            "data": (segment.address, readonly),
+            "version": 3,
+        }
+        segment.leases.add(self)
+        finalizer = weakref.finalize(self, release, argument)
+        finalizer.atexit = False
+
+
+class Segment:
+    """An anonymous file mapped into this process."""
+
+    def __init__(self, fd: int, nbytes: int, owner: int, *, on_disk: bool = False) -> None:
+        self.fd = fd
+        self.nbytes = nbytes
+        self.owner = owner
+        self.on_disk = on_disk
+        self.inode = os.fstat(fd).st_ino
+        self.leases: weakref.WeakSet[Lease] = weakref.WeakSet()
+        self.pinned: bool | None = None
+        """Whether the pages are locked for a GPU; None until someone tried."""
+        self.before_unmap: list[Callable[[], object]] = []
+        address = _libc.mmap(None, nbytes + PAGE, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, fd, 0)
+        if address == _MAP_FAILED:
+            error = ctypes.get_errno()
+            os.close(fd)
+            raise OSError(error, f"cannot map {nbytes} bytes of shared memory: {os.strerror(error)}")
+        self.address: int = address
+
+    @classmethod
+    def create(cls, nbytes: int, directory: str | None = None) -> "Segment":
+        """A new segment of `nbytes` (a multiple of the page size), in memory, or unlinked on disk in `directory`."""
+        if directory is None:
+            fd = os.memfd_create("overspill-tile", os.MFD_CLOEXEC)
+        else:
+            fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            os.ftruncate(fd, nbytes + PAGE)
+            if directory is not None:
+                # A hole would turn a full disk into SIGBUS at the first touch; this makes it an error here.
+                os.posix_fallocate(fd, 0, nbytes + PAGE)
+        except OSError:
+            os.close(fd)
+            raise
+        return cls(fd, nbytes, os.getpid(), on_disk=directory is not None)
+
+    @property
+    def generation(self) -> int:
+        """Which use of the block this is."""
+        return int(_GENERATION.unpack(ctypes.string_at(self.address + self.nbytes, _GENERATION.size))[0])
+
+    @generation.setter
+    def generation(self, value: int) -> None:
+        ctypes.memmove(self.address + self.nbytes, _GENERATION.pack(value), _GENERATION.size)
+
+    @property
+    def handle(self) -> Handle:
+        """The handle by which another process opens this segment; valid while a lease is held here."""
+        return Handle(os.getpid(), self.fd, self.owner, self.inode, self.nbytes, self.generation)
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the owner has given the memory back."""
+        return os.fstat(self.fd).st_size == 0
+
+    def free_elsewhere(self) -> bool:
+        """Take the block for the owner alone; False while another process holds a lease on it."""
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def begin_use(self) -> None:
+        """Open the block to leases of other processes, as a new generation."""
+        self.generation += 1
+        fcntl.flock(self.fd, fcntl.LOCK_UN)
+
+    def close(self, *, truncate: bool = False) -> None:
+        """Unmap; with `truncate`, give the memory back even where others keep an idle mapping of it."""
+        for undo in self.before_unmap:
+            undo()
+        _libc.munmap(self.address, self.nbytes + PAGE)
+        if truncate:
+            os.ftruncate(self.fd, 0)
+        os.close(self.fd)
+
+
+def open_leased(handle: Handle) -> int:
+    """A file descriptor on the segment of `handle` that holds a shared lease until it is closed.
+
+    Raises
+    ------
+    StaleTileError
+        If the segment is gone or its owner has taken it back.
+    """
+    try:
+        fd = os.open(f"/proc/{handle.pid}/fd/{handle.fd}", os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise StaleTileError(
+            f"tile of process {handle.pid} cannot be opened ({error.strerror}): the process is gone, or it runs in "
+            f"another container; start workers that share a host in one process namespace"
+        ) from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        generation = _GENERATION.unpack(os.pread(fd, _GENERATION.size, handle.nbytes))[0]
+        current = os.fstat(fd).st_ino == handle.inode and generation == handle.generation
+    except (OSError, struct.error):
+        current = False
+    if not current:
+        os.close(fd)
+        raise StaleTileError(f"tile of process {handle.pid} was recycled before its handle arrived: run the task again")
+    return fd

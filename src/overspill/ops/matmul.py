@@ -1,0 +1,229 @@
+"""The matrix product of Dask arrays that fit neither on a GPU nor in one process."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import dask.array as da
+import numpy as np
+from dask._task_spec import List, Task, TaskRef
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+
+from overspill import backend, machine
+from overspill.errors import ArrayError, ClusterError, DTypeError
+from overspill.ops.recipes import in_memory, kind, recipes
+from overspill.ops.residence import TILE_NAME, to_host
+from overspill.planning.arithmetic import SUPPORTED
+from overspill.planning.grid import bounds, cover, intervals
+from overspill.planning.matmul import MatmulPlan, Operand, plan_matmul
+from overspill.planning.resources import Resources
+from overspill.stream.device import TileShape
+from overspill.stream.product import TileTask, multiply_tile
+from overspill.stream.strip import Reread
+from overspill.units import parse_nbytes
+
+
+class ProductLayer(MaterializedLayer):  # type: ignore[misc]
+    """The tasks of one product, with the plan that they follow."""
+
+    def __init__(self, mapping: dict[Any, Any], plan: MatmulPlan) -> None:
+        super().__init__(mapping)
+        self.plan = plan
+
+
+def matmul(
+    a: Any,
+    b: Any,
+    *,
+    residence: Literal["auto", "host", "device"] = "auto",
+    memory: str | int | None = None,
+    device_memory: str | int | None = None,
+    chunks: int | tuple[int | tuple[int, ...], int | tuple[int, ...]] | None = None,
+) -> da.Array:
+    """Matrix product ``a @ b``, planned now and computed later, tile by tile.
+
+    Each task makes one tile of the result: it streams the row of `a` and the column of `b` through its worker's device
+    and accumulates in place. Operands that do not fit the tile budget together are not held in memory; the tasks read
+    or recompute the chunks that they need.
+
+    Parameters
+    ----------
+    a, b
+        Arrays of shapes (m, k) and (k, n), or (k,) on either side: Dask arrays of any chunks, or what
+        `dask.array.asarray` takes. Element types float16 (accumulated in float32), float32, float64, complex64,
+        complex128, integers and booleans (exact, wrapping as NumPy does); mixed types are promoted as NumPy does.
+    residence
+        Where the result's chunks live: ``"host"``, ``"device"``, or ``"auto"``, which is where the operands live.
+    memory
+        Byte budget for tiles and buffers over all workers, as a number or like ``"48MiB"``; the cluster's unless given.
+    device_memory
+        Byte budget on each GPU; the cluster's unless given.
+    chunks
+        Tile sizes of the result along both axes, chosen by the plan unless given.
+
+    Returns
+    -------
+    dask.array.Array
+        Lazy, of shape (m, n), less the axis that a vector lacks. `overspill.plan` tells how it will be made.
+
+    Raises
+    ------
+    ArrayError
+        Shapes that do not match, operands that are not 1-D or 2-D, unknown chunk sizes.
+    DTypeError
+        Element types that cannot be multiplied.
+    MemoryBudgetError
+        If no tiling fits the budgets.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import overspill as osp
+    >>> a = da.ones((300, 200), chunks=100)
+    >>> osp.matmul(a, a.T).sum().compute()
+    np.float64(18000000.0)
+    """
+    a, b = (x if isinstance(x, da.Array) else da.asarray(x) for x in (a, b))
+    dtype = _common_dtype(a, b)
+    _check_shapes(a, b)
+    keep = (slice(0, 1) if a.ndim == 1 else slice(None), slice(0, 1) if b.ndim == 1 else slice(None))
+    on_device = "device" in (residence, backend.residence_of(a._meta), backend.residence_of(b._meta))
+    resources = _resources(memory, device_memory, on_device=on_device)
+    if residence == "auto":
+        residence = "device" if on_device else "host"
+    a2, b2 = a.astype(dtype), b.astype(dtype)
+    product = _matmul_2d(
+        a2[None, :] if a.ndim == 1 else a2, b2[:, None] if b.ndim == 1 else b2, dtype, residence, on_device, resources, chunks
+    )
+    squeezed = tuple(0 if part == slice(0, 1) else slice(None) for part in keep)
+    return product if squeezed == (slice(None), slice(None)) else product[squeezed]
+
+
+def _common_dtype(a: da.Array, b: da.Array) -> np.dtype[Any]:
+    for x in (a, b):
+        if x.dtype.name not in SUPPORTED:
+            raise DTypeError(
+                f"matmul cannot multiply elements of type {x.dtype}: cast with x.astype() to one of {', '.join(SUPPORTED)}"
+            )
+    return np.result_type(a.dtype, b.dtype)
+
+
+def _check_shapes(a: da.Array, b: da.Array) -> None:
+    for name, x in (("a", a), ("b", b)):
+        if x.ndim not in (1, 2):
+            raise ArrayError(f"matmul takes matrices and vectors; {name} has {x.ndim} dimensions: pick or reshape them first")
+        if any(math.isnan(size) for axis in x.chunks for size in axis):
+            raise ArrayError(f"{name} has chunks of unknown size: call {name}.compute_chunk_sizes() first")
+    if a.shape[-1] != b.shape[0]:
+        raise ArrayError(
+            f"shapes {a.shape} and {b.shape} do not match: a has {a.shape[-1]} columns and b has {b.shape[0]} rows"
+        )
+
+
+def _resources(memory: str | int | None, device_memory: str | int | None, *, on_device: bool) -> Resources:
+    resources = machine.current_resources()
+    if on_device and resources.device == "cpu":
+        if not backend.gpus():
+            raise ClusterError("residence 'device' needs a GPU and there is none here: use residence='host'")
+        resources = machine.resources("cuda", workers=1, threads=1)
+    if memory is not None:
+        resources = replace(resources, pool_nbytes=parse_nbytes(memory))
+    if device_memory is not None:
+        resources = replace(resources, device_nbytes=parse_nbytes(device_memory))
+    return resources
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """An operand, and how its chunks reach the tasks."""
+
+    array: da.Array
+    operand: Operand
+    recipes: dict[Any, Reread] | None
+
+
+def _matmul_2d(
+    a: da.Array,
+    b: da.Array,
+    dtype: np.dtype[Any],
+    residence: Literal["host", "device"],
+    on_device: bool,
+    resources: Resources,
+    chunks: Any,
+) -> da.Array:
+    shape = a.shape[0], b.shape[1]
+    tiles = None
+    if chunks is not None:
+        tiles = da.core.normalize_chunks(chunks, shape, dtype=dtype)
+    meta = a._meta if residence == "device" else np.empty((0, 0), dtype)
+    if 0 in (*shape, a.shape[1]):
+        return da.zeros_like(meta, shape=shape, dtype=dtype, chunks=tiles or "auto")
+    sources = [_source(x) for x in (a, b)]
+    plan = plan_matmul(
+        sources[0].operand, sources[1].operand, dtype.name, resources, on_device=on_device, chunks=tiles
+    )
+    held = [
+        source.array if backend.residence_of(source.array._meta) == "device" or source.operand.made else to_host(source.array)
+        for source in sources
+    ]
+    name = f"{TILE_NAME}-product-{tokenize(a.name, b.name, plan.rows, plan.columns, residence)}"
+    mapping = _tasks(name, sources, held, plan, keep_on_device=residence == "device")
+    dependencies = [x for x, hold in zip(held, (plan.hold_a, plan.hold_b), strict=True) if hold]
+    graph = HighLevelGraph.from_collections(name, ProductLayer(mapping, plan), dependencies=dependencies)
+    return da.Array(graph, name, (plan.rows, plan.columns), meta=meta, dtype=dtype)
+
+
+def _source(x: da.Array) -> _Source:
+    rows, columns = (tuple(size for size in axis if size) for axis in x.chunks)
+    if any(0 in axis for axis in x.chunks):
+        x = x.rechunk((rows, columns))
+    if in_memory(x):
+        return _Source(x, Operand(rows, columns, made=True), None)
+    found = recipes(x)
+    return _Source(x, Operand(rows, columns, kind(found) if found else None), found)
+
+
+def _tasks(
+    name: str, sources: Sequence[_Source], held: Sequence[da.Array], plan: MatmulPlan, *, keep_on_device: bool
+) -> dict[Any, Task]:
+    """One task an output tile."""
+    (a, b), (a_held, b_held) = (source.operand for source in sources), held
+    row_bounds, column_bounds = bounds(a.rows), bounds(b.columns)
+    panels = intervals(plan.panels)
+    largest = (max(plan.rows), max(plan.columns))
+    tasks = {}
+    for i, rows in enumerate(intervals(plan.rows)):
+        row_pieces = cover(row_bounds, *rows)
+        for j, columns in enumerate(intervals(plan.columns)):
+            column_pieces = cover(column_bounds, *columns)
+            task = TileTask(
+                shape=TileShape((rows[1] - rows[0], columns[1] - columns[0]), largest, max(plan.panels)),
+                dtype=plan.dtype,
+                rows=row_pieces,
+                columns=column_pieces,
+                a_bounds=bounds(a.columns),
+                b_bounds=bounds(b.rows),
+                panels=panels,
+                side=plan.side,
+                keep_on_device=keep_on_device,
+            )
+            a_keys = [[(p.chunk, k) for k in range(len(a.columns))] for p in row_pieces]
+            b_keys = [[(k, p.chunk) for k in range(len(b.rows))] for p in column_pieces]
+            tasks[name, i, j] = Task(
+                (name, i, j),
+                multiply_tile,
+                task,
+                _chunks(a_keys, a_held if plan.hold_a else None, sources[0]),
+                _chunks(b_keys, b_held if plan.hold_b else None, sources[1]),
+            )
+    return tasks
+
+
+def _chunks(indices: list[list[tuple[int, int]]], held: da.Array | None, source: _Source) -> Any:
+    """A strip's chunks as a task takes them: references to held chunks, or recipes."""
+    if held is not None:
+        return List(*(List(*(TaskRef((held.name, *index)) for index in row)) for row in indices))
+    assert source.recipes is not None
+    return [[source.recipes[source.array.name, *index] for index in row] for row in indices]

@@ -1,0 +1,81 @@
+"""How long a product takes: its traffic over the rates, overlapped as the streams overlap it."""
+
+from dataclasses import dataclass
+
+from overspill.planning.resources import Resources
+
+HALF_RATE_WIDTH = {"cpu": 24, "cuda": 64}
+"""Panel width at which a product runs at half its rate, because every panel passes over the whole accumulator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What all tasks together do.
+
+    Attributes
+    ----------
+    tasks
+        Number of output tiles.
+    flop
+        Operations.
+    uploaded_nbytes, downloaded_nbytes
+        To the devices and back.
+    read_nbytes, recomputed_nbytes
+        From disk, and made anew, inside the tasks.
+    prepared_nbytes
+        Of held operands, made once before.
+    largest_tile
+        Share of the result that the largest tile is, 0 to 1.
+    panel_width
+        Of the widest K panel, in elements.
+    panel_share
+        Share of K that the widest panel is, 0 to 1.
+    """
+
+    tasks: int
+    flop: int
+    uploaded_nbytes: int
+    downloaded_nbytes: int
+    read_nbytes: int
+    recomputed_nbytes: int
+    prepared_nbytes: int
+    largest_tile: float
+    panel_width: int
+    panel_share: float
+
+
+def predict(traffic: Traffic, resources: Resources, rate: str) -> tuple[float, str]:
+    """Seconds, and what they are spent on: ``"compute"``, ``"link"``, ``"disk"`` or ``"recompute"``.
+
+    Parameters
+    ----------
+    traffic
+        What there is to do.
+    resources
+        Who does it.
+    rate
+        Name of the rate of the product, a key of `Rates.gemm_flop_per_s`.
+    """
+    rates, on_cpu = resources.rates, resources.device == "cpu"
+    slots = resources.workers * (resources.threads if on_cpu else 1)
+    rounds = -(-traffic.tasks // slots)
+    # The busiest slot's share of all work: an even share, or what whole tasks or one large task make of it.
+    share = max(1 / slots, rounds / traffic.tasks, traffic.largest_tile)
+    efficiency = traffic.panel_width / (traffic.panel_width + HALF_RATE_WIDTH[resources.device])
+    spent = {
+        "compute": share * traffic.flop / (rates.gemm_flop_per_s[rate] * efficiency),
+        "link": share * traffic.uploaded_nbytes / rates.upload_per_s,
+        "disk": share * traffic.read_nbytes / rates.disk_per_s,
+        "recompute": share * traffic.recomputed_nbytes / rates.recompute_per_s,
+    }
+    bound = max(spent, key=lambda name: spent[name])
+    download = traffic.downloaded_nbytes / rates.download_per_s
+    if on_cpu:  # one core does it all, and the result is made where it stays
+        steady = sum(spent.values())
+    elif resources.threads == 1:
+        steady = spent[bound] + share * download
+    else:
+        steady = max(spent[bound], share * download) + traffic.largest_tile * download
+    first_panel = 0.0 if on_cpu else spent["link"] / rounds * traffic.panel_share
+    prepare = traffic.prepared_nbytes / (rates.recompute_per_s * slots)
+    return prepare + first_panel + steady + rounds * rates.task_s, bound

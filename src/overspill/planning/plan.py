@@ -1,0 +1,118 @@
+"""What a computation will cost, as a table for people and as a dict for programs."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from overspill.planning.footprint import PROCESS_NBYTES
+from overspill.planning.matmul import MatmulPlan
+from overspill.units import format_nbytes, format_rate, format_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The cost of computing an array, known before it runs.
+
+    Attributes
+    ----------
+    shape, dtype, nbytes
+        Of the array.
+    residence
+        Where its chunks will live: ``"host"`` or ``"device"``.
+    tasks
+        Tasks in its graph, before Dask fuses any.
+    workers
+        Processes that the plan counts on.
+    products
+        The plans of the matrix products in the graph. What surrounds them is not predicted.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    nbytes: int
+    residence: str
+    tasks: int
+    workers: int
+    products: tuple[MatmulPlan, ...]
+
+    @property
+    def flop(self) -> int:
+        """Operations of all products."""
+        return sum(product.flop for product in self.products)
+
+    @property
+    def predicted_s(self) -> float:
+        """Seconds of all products, one after the other."""
+        return sum(product.predicted_s for product in self.products)
+
+    @property
+    def peak_device_nbytes(self) -> int:
+        """Most bytes of stream buffers on one GPU."""
+        return max((product.peak_device_nbytes for product in self.products), default=0)
+
+    @property
+    def peak_host_nbytes(self) -> int:
+        """Most host memory of all processes: as if all products held theirs at once, the processes counted once."""
+        processes = PROCESS_NBYTES * (self.workers + 1)
+        return processes + sum(product.peak_host_nbytes - processes for product in self.products)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything the plan knows, in plain numbers and strings."""
+        return asdict(self) | {
+            "flop": self.flop,
+            "predicted_s": self.predicted_s,
+            "peak_device_nbytes": self.peak_device_nbytes,
+            "peak_host_nbytes": self.peak_host_nbytes,
+        }
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The plan as (what, how much) pairs for people."""
+        shape = " × ".join(map(str, self.shape)) or "scalar"
+        rows = [
+            ("result", f"{shape} {self.dtype}, {format_nbytes(self.nbytes)}, on the {self.residence}"),
+            ("tasks", f"{self.tasks} in the graph, {self.workers} worker{'s' * (self.workers != 1)}"),
+        ]
+        for index, product in enumerate(self.products):
+            rows.append((f"product {index + 1}", _describe_shape(product)) if len(self.products) > 1 else ("product", _describe_shape(product)))
+            rows.extend(_describe(product))
+        if self.products:
+            rows.append(("peak memory", _peaks(self.peak_host_nbytes, self.peak_device_nbytes)))
+            rows.append(("predicted", _describe_time(self)))
+        return rows
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _describe_shape(product: MatmulPlan) -> str:
+    m, n, k = sum(product.rows), sum(product.columns), sum(product.panels)
+    return f"{m} × {k} by {k} × {n} {product.dtype}, {format_rate(product.flop, 'FLOP')}"
+
+
+def _describe(product: MatmulPlan) -> list[tuple[str, str]]:
+    kept = {True: "held in tiles", False: "streamed by each task"}
+    rows = [
+        ("  side", f"{'CuPy' if product.side == 'cupy' else 'NumPy'}: {product.reason}"),
+        ("  tiles", f"{product.tasks} of {max(product.rows)} × {max(product.columns)}, K in {len(product.panels)} panels of {max(product.panels)}, row by row"),
+        ("  operands", f"A {kept[product.hold_a]}, B {kept[product.hold_b]}"),
+        ("  result", "fits the tile budget" if product.hold_result else "exceeds the tile budget: save or reduce it block by block"),
+        ("  to devices", f"{format_nbytes(product.uploaded_nbytes)} of panels, {format_nbytes(product.downloaded_nbytes)} back"),
+    ]
+    if product.read_nbytes:
+        rows.append(("  from disk", f"{format_nbytes(product.read_nbytes)} inside the tasks"))
+    if product.recomputed_nbytes:
+        rows.append(("  recomputed", f"{format_nbytes(product.recomputed_nbytes)} inside the tasks"))
+    return rows
+
+
+def _peaks(host: int, device: int) -> str:
+    on_device = f", {format_nbytes(device)} on each GPU" if device else ""
+    return f"{format_nbytes(host)} of host memory{on_device}"
+
+
+def _describe_time(plan: Plan) -> str:
+    bounds = " and ".join(dict.fromkeys(product.bound for product in plan.products))
+    figures = "; ".join(dict.fromkeys(product.figures for product in plan.products))
+    rate = format_rate(plan.flop / plan.predicted_s, "FLOP/s") if plan.predicted_s else ""
+    return f"{format_seconds(plan.predicted_s)} ({rate}), bound by {bounds}; from {figures}"

@@ -1,0 +1,196 @@
+"""A GPU as a device: panels are copied from page-locked tiles on one stream and multiplied on another."""
+
+import threading
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import cupy
+import numpy as np
+from cupy.cuda import runtime
+from numpy.typing import NDArray
+
+from overspill import memory
+from overspill.kernels import gemm_cuda, integer
+from overspill.memory import ledger
+from overspill.memory.pinning import pin
+from overspill.planning.arithmetic import Arithmetic
+from overspill.stream.buffers import Buffers
+from overspill.stream.device import SLOTS, TileShape
+from overspill.stream.strip import Part
+
+class CUDA:
+    """The current GPU of this process, its buffers and its streams."""
+
+    def __init__(self) -> None:
+        self.buffers = Buffers(self._allocate, self._drop)
+        self._lock = threading.Lock()
+        self._streams: list[cupy.cuda.Stream] = []
+
+    def open(
+        self, shape: TileShape, dtype: str, arithmetic: Arithmetic, *, keep_on_device: bool
+    ) -> "CUDATileStream":
+        """Begin an output tile."""
+        return CUDATileStream(self, shape, dtype, arithmetic, keep_on_device=keep_on_device)
+
+    def take_stream(self) -> cupy.cuda.Stream:
+        """A stream that nothing else uses."""
+        with self._lock:
+            return self._streams.pop() if self._streams else cupy.cuda.Stream(non_blocking=True)
+
+    def give_stream(self, stream: cupy.cuda.Stream) -> None:
+        """Hand an idle stream back."""
+        with self._lock:
+            self._streams.append(stream)
+
+    def _allocate(self, nbytes: int) -> cupy.cuda.MemoryPointer:
+        # What earlier sizes left in CuPy's pool would count against the device budget beside the new buffer.
+        cupy.get_default_memory_pool().free_all_blocks()
+        buffer = cupy.cuda.alloc(nbytes)
+        ledger.record_device(nbytes)
+        return buffer
+
+    def _drop(self, nbytes: int) -> None:
+        ledger.record_device(-nbytes)
+
+
+class CUDATileStream:
+    """One output tile on a GPU: an upload stream, a compute stream, and events between them."""
+
+    def __init__(
+        self,
+        device: CUDA,
+        shape: TileShape,
+        dtype: str,
+        arithmetic: Arithmetic,
+        *,
+        keep_on_device: bool,
+    ) -> None:
+        self._device = device
+        self._shape = shape
+        self._dtype = np.dtype(dtype)
+        self._exact = arithmetic.rate == "integer"
+        self._keep = keep_on_device
+        self._sum_dtype = np.dtype("int64" if self._exact else "float32" if dtype == "float16" else dtype)
+        self._taken: list[tuple[int, Any]] = []
+        self._upload_stream, self._compute_stream = device.take_stream(), device.take_stream()
+        self._panels: dict[tuple[int, int], cupy.cuda.MemoryPointer] = {}
+        self._staging: dict[tuple[int, int], NDArray[np.uint8]] = {}
+        self._sources: dict[tuple[int, int], list[Any]] = {}
+        self._uploaded = {(operand, slot): cupy.cuda.Event(disable_timing=True) for operand in (0, 1) for slot in (0, 1)}
+        self._multiplied = [cupy.cuda.Event(disable_timing=True) for _ in range(SLOTS)]
+        self._begun = False
+        self._sum = self._new_sum()
+
+    def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> cupy.ndarray:
+        """Queue the copies of a panel's parts; what is not page-locked goes through a page-locked buffer first."""
+        key = operand, slot
+        # The host waits for the slot's last upload, two panels ago, before it reuses the staging buffer it read from
+        # and lets go of the arrays; the product that used the slot is waited for by the stream alone.
+        self._uploaded[key].synchronize()
+        sources = self._sources[key] = []
+        panel = None
+        with self._upload_stream:
+            self._upload_stream.wait_event(self._multiplied[slot])
+            for part in parts:
+                array, side, width = part.array, part.side, part.width
+                if panel is None:
+                    flipped = abs(array.strides[0]) < abs(array.strides[1])
+                    panel = self._panel(key, shape[::-1] if flipped else shape)
+                if flipped:
+                    array, side, width = array.T, width, side
+                rows, columns = array.shape
+                target = panel[side : side + rows, width : width + columns]
+                sources.append(self._copy(array, target, key, panel.shape, (side, width)))
+            self._uploaded[key].record(self._upload_stream)
+        assert panel is not None
+        return panel.T if flipped else panel
+
+    def multiply(self, slot: int, a: cupy.ndarray, b: cupy.ndarray) -> None:
+        """Queue the addition of ``a @ b.T``."""
+        with self._compute_stream:
+            for operand in (0, 1):
+                self._compute_stream.wait_event(self._uploaded[operand, slot])
+            if self._exact:
+                if not self._begun:
+                    self._sum.fill(0)
+                integer.add_product(a, b.T, self._sum)
+            else:
+                gemm_cuda.gemm(a, b.T, self._sum, accumulate=self._begun)
+            self._begun = True
+            self._multiplied[slot].record(self._compute_stream)
+
+    def download(self) -> Any:
+        """The tile, cut to its element type, where it is wanted."""
+        with self._compute_stream:
+            tile = self._sum
+            if self._dtype.kind == "b":
+                tile = tile != 0
+            elif self._dtype != self._sum_dtype:
+                tile = tile.astype(self._dtype)
+            if not self._keep:
+                on_host = memory.empty(self._shape.actual, self._dtype)
+                pin(on_host)
+                runtime.memcpyAsync(
+                    on_host.ctypes.data, tile.data.ptr, tile.nbytes, runtime.memcpyDeviceToHost, self._compute_stream.ptr
+                )
+            self._compute_stream.synchronize()
+        return tile if self._keep else on_host
+
+    def close(self) -> None:
+        """Wait for what is queued, and hand buffers and streams back."""
+        for stream in (self._upload_stream, self._compute_stream):
+            stream.synchronize()
+            self._device.give_stream(stream)
+        while self._taken:
+            self._device.buffers.give(*self._taken.pop())
+        self._panels.clear()
+        self._sources.clear()
+        self._staging.clear()
+
+    def _new_sum(self) -> cupy.ndarray:
+        if self._keep and self._sum_dtype == self._dtype:
+            return cupy.empty(self._shape.actual, self._sum_dtype)
+        nbytes = self._shape.size * self._sum_dtype.itemsize
+        return cupy.ndarray(self._shape.actual, self._sum_dtype, self._buffer(nbytes))
+
+    def _buffer(self, nbytes: int) -> cupy.cuda.MemoryPointer:
+        buffer = self._device.buffers.take(nbytes)
+        self._taken.append((nbytes, buffer))
+        return buffer
+
+    def _panel(self, key: tuple[int, int], shape: tuple[int, int]) -> cupy.ndarray:
+        if key not in self._panels:
+            self._panels[key] = self._buffer(self._shape.panel_size(key[0]) * self._dtype.itemsize)
+        return cupy.ndarray(shape, self._dtype, self._panels[key])
+
+    def _copy(
+        self, array: Any, target: cupy.ndarray, key: tuple[int, int], shape: tuple[int, int], at: tuple[int, int]
+    ) -> Any:
+        """Queue the copy of one part, and return what must be kept until it is done."""
+        if isinstance(array, cupy.ndarray):
+            self._upload_stream.wait_event(cupy.cuda.Stream.null.record())  # whatever made it may still be running
+            target[...] = array
+            return array
+        row_nbytes = array.shape[1] * array.itemsize
+        if array.strides[1] != array.itemsize or array.strides[0] < row_nbytes or not pin(array):
+            staging = self._staging_panel(key, shape)[at[0] : at[0] + array.shape[0], at[1] : at[1] + array.shape[1]]
+            np.copyto(staging, array)
+            array = staging
+        runtime.memcpy2DAsync(
+            target.data.ptr,
+            target.strides[0],
+            array.ctypes.data,
+            array.strides[0],
+            row_nbytes,
+            array.shape[0],
+            runtime.memcpyHostToDevice,
+            self._upload_stream.ptr,
+        )
+        return array
+
+    def _staging_panel(self, key: tuple[int, int], shape: tuple[int, int]) -> NDArray[Any]:
+        """The slot's page-locked buffer as an array of the panel's shape."""
+        if key not in self._staging:
+            self._staging[key] = memory.empty((self._shape.panel_size(key[0]) * self._dtype.itemsize,), np.uint8)
+            pin(self._staging[key])
+        return np.ndarray(shape, self._dtype, buffer=self._staging[key])

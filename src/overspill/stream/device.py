@@ -1,0 +1,81 @@
+"""What the pipeline asks of a device; `cpu` and `cuda` answer it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, Protocol
+
+from overspill.planning.arithmetic import Arithmetic
+from overspill.stream.strip import Part
+
+SLOTS = 2
+"""Pairs of panel buffers: one is filled while the other is multiplied."""
+
+Panel = Any
+"""A device's form of a (side, width) matrix."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileShape:
+    """The shape of an output tile, and the largest that its siblings have, for which buffers are made.
+
+    Attributes
+    ----------
+    actual
+        Rows and columns of the tile.
+    largest
+        Rows and columns of the largest tile of the product.
+    width
+        Width of the widest panel.
+    """
+
+    actual: tuple[int, int]
+    largest: tuple[int, int]
+    width: int
+
+    @property
+    def size(self) -> int:
+        """Elements of the largest tile."""
+        return self.largest[0] * self.largest[1]
+
+    def panel_size(self, operand: int) -> int:
+        """Elements of the largest panel of A (0) or B (1)."""
+        return self.largest[operand] * self.width
+
+
+class TileStream(Protocol):
+    """The making of one output tile on one device. Calls are queued in order; only `download` waits for all of them."""
+
+    def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> Panel:
+        """Bring a panel of A (operand 0) or B (1) into buffer `slot`, once the product that last used it is done.
+
+        Called from a thread of its own, so that it may wait.
+        """
+
+    def multiply(self, slot: int, a: Panel, b: Panel) -> None:
+        """Add the product of a panel of A and the transpose of a panel of B, both of buffer `slot`, to the tile."""
+
+    def download(self) -> Any:
+        """The finished tile, on the host or the device as the stream was opened."""
+
+    def close(self) -> None:
+        """Hand the buffers back; also after a failure, when work may still be queued."""
+
+
+class Device(Protocol):
+    """Something that streams run on."""
+
+    def open(self, shape: TileShape, dtype: str, arithmetic: Arithmetic, *, keep_on_device: bool) -> TileStream:
+        """Begin an output tile."""
+
+
+@cache
+def device(side: Literal["numpy", "cupy"]) -> Device:
+    """This process's device for `side`."""
+    if side == "numpy":
+        from overspill.stream.cpu import CPU
+
+        return CPU()
+    from overspill.stream.cuda import CUDA
+
+    return CUDA()

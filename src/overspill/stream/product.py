@@ -1,0 +1,94 @@
+"""The pipeline: one output tile of a product, its panels uploaded while the ones before them are multiplied."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from overspill.memory import ledger
+from overspill.planning.arithmetic import arithmetic
+from overspill.planning.grid import Piece
+from overspill.stream.device import SLOTS, Panel, TileShape, device
+from overspill.stream.strip import Chunk, Reread, Strip
+
+@dataclass(frozen=True, slots=True)
+class TileTask:
+    """One output tile of a product.
+
+    Attributes
+    ----------
+    shape
+        The tile's shape, and what its buffers must hold.
+    dtype
+        Element type of operands and result.
+    rows, columns
+        The chunks of A, and of B, that cover the tile, and which part of each.
+    a_bounds, b_bounds
+        Chunk boundaries of A and of B along K.
+    panels
+        Boundaries of the panels along K.
+    side
+        What multiplies.
+    keep_on_device
+        Whether the result stays on the GPU.
+    """
+
+    shape: TileShape
+    dtype: str
+    rows: tuple[Piece, ...]
+    columns: tuple[Piece, ...]
+    a_bounds: tuple[int, ...]
+    b_bounds: tuple[int, ...]
+    panels: tuple[tuple[int, int], ...]
+    side: Literal["numpy", "cupy"]
+    keep_on_device: bool
+
+
+def multiply_tile(
+    task: TileTask, a: Sequence[Sequence[Chunk | Reread]], b: Sequence[Sequence[Chunk | Reread]]
+) -> Chunk:
+    """The output tile of `task`.
+
+    Parameters
+    ----------
+    task
+        What to make.
+    a
+        Chunks of A, ``a[i][k]`` for the i-th of ``task.rows`` and the k-th chunk along K.
+    b
+        Chunks of B, ``b[j][k]`` for the j-th of ``task.columns`` and the k-th chunk along K.
+    """
+    strips = (
+        Strip(a, task.rows, task.a_bounds, transposed=False),
+        Strip(b, task.columns, task.b_bounds, transposed=True),
+    )
+    per_element = arithmetic(task.dtype, "cuda" if task.side == "cupy" else "cpu")
+    stream = device(task.side).open(task.shape, task.dtype, per_element, keep_on_device=task.keep_on_device)
+    m, n = task.shape.actual
+
+    def load(index: int) -> tuple[Panel, Panel]:
+        start, stop = task.panels[index]
+        operands: tuple[Literal[0], Literal[1]] = (0, 1)
+        a_panel, b_panel = (
+            stream.upload(operand, index % SLOTS, strips[operand].panel(start, stop), (side, stop - start))
+            for operand, side in zip(operands, (m, n), strict=True)
+        )
+        ledger.record(uploaded_nbytes=(m + n) * (stop - start) * per_element.itemsize)
+        return a_panel, b_panel
+
+    loader = ThreadPoolExecutor(1, thread_name_prefix="overspill-upload")
+    try:
+        coming = loader.submit(load, 0)
+        for index in range(len(task.panels)):
+            panels = coming.result()
+            # Slot index + 1 was last multiplied in the round before, which is queued or done: its upload may begin.
+            if index + 1 < len(task.panels):
+                coming = loader.submit(load, index + 1)
+            stream.multiply(index % SLOTS, *panels)
+        tile = stream.download()
+    finally:
+        loader.shutdown(cancel_futures=True)
+        stream.close()
+    k = task.panels[-1][1]
+    ledger.record(tasks=1, flop=per_element.flop * m * n * k, downloaded_nbytes=m * n * per_element.itemsize)
+    return tile
