@@ -3,6 +3,7 @@
 from typing import Any
 
 import cupy
+import cupy.cublas
 import numpy as np
 from cupy.cuda import cublas, runtime
 
