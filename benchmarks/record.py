@@ -1,0 +1,55 @@
+"""What every benchmark records beside its figures: the machine, the versions, every repetition."""
+
+import json
+import os
+import platform
+import statistics
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from overspill import backend, machine
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("overspill", "dask", "distributed", "numpy", "scipy", "zarr", "cupy-cuda12x", "cupy-cuda13x", "dask-cuda")
+
+
+def write(name: str, figures: dict[str, Any]) -> Path:
+    """Write ``results/NAME.json`` with the figures and where they were obtained."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"where": where(), **figures}, indent=1) + "\n")
+    return path
+
+
+def where() -> dict[str, Any]:
+    """The machine and the versions of what ran on it."""
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "processor": _processor(),
+        "cores": machine.cpu_count(),
+        "gpus": [gpu.name for gpu in backend.gpus()],
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "versions": {name: version for name in PACKAGES if (version := _version(name))},
+    }
+
+
+def spread(seconds: list[float]) -> str:
+    """Minimum, median and maximum, for a table."""
+    return f"{min(seconds):7.3f} {statistics.median(seconds):7.3f} {max(seconds):7.3f}"
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or os.uname().machine
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
