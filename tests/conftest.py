@@ -1,0 +1,70 @@
+"""What every test may ask for: two workers, proof that nothing is left, and a skip where there is no GPU."""
+
+import gc
+import importlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import psutil
+import pytest
+
+from overspill import backend, memory
+from overspill.cluster import Cluster, cluster
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    available = len(backend.gpus())
+    for item in items:
+        for marker, needed in (("gpu", 1), ("multi_gpu", 2)):
+            if item.get_closest_marker(marker) and available < needed:
+                item.add_marker(pytest.mark.skip(reason=f"needs {needed} GPU(s), this machine has {available}"))
+
+
+@pytest.fixture(params=["numpy", pytest.param("cupy", marks=pytest.mark.gpu)])
+def xp(request: pytest.FixtureRequest) -> ModuleType:
+    """The array module under test: one body for both."""
+    return importlib.import_module(request.param)
+
+
+@pytest.fixture(scope="module")
+def two_workers() -> Iterator[Cluster]:
+    """Two CPU workers of one thread; while they run they are the default cluster of the module's other tests too."""
+    with cluster(gpu=False, n_workers=2, threads_per_worker=1, memory="256MiB", dashboard_address=None) as started:
+        yield started
+
+
+@pytest.fixture
+def nothing_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """After the test: no child processes, no shared memory, no directories that were not there before."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    before = set(child_pids())
+    memory.close()
+    mapped = shared_mappings()
+    yield
+    assert set(child_pids()) <= before
+    assert [path.name for path in scratch.iterdir()] == []
+    gc.collect()
+    memory.close()
+    assert shared_mappings() <= mapped
+
+
+def child_pids() -> list[int]:
+    """Processes started by this one, but for multiprocessing's tracker, which ends with it."""
+    pids = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if not any("resource_tracker" in argument for argument in process.cmdline()):
+                pids.append(process.pid)
+        except psutil.NoSuchProcess:
+            continue
+    return pids
+
+
+def shared_mappings() -> set[str]:
+    """Tile memory mapped into this process, by address range."""
+    lines = Path("/proc/self/maps").read_text().splitlines() if Path("/proc/self/maps").exists() else []
+    return {line.split()[0] for line in lines if "overspill" in line and "memfd:" in line}
