@@ -1,0 +1,149 @@
+"""Starting workers on this machine, and stopping them for certain."""
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import dask
+from distributed import LocalCluster, SpecCluster
+
+from overspill import backend, machine
+from overspill.cluster.environment import inherited
+from overspill.cluster.keywords import check
+from overspill.cluster.specification import ClassName
+from overspill.errors import ClusterError
+
+GRACE_S = 2.0
+"""Seconds that workers get to end by themselves; one in the middle of a long task is killed then."""
+
+
+def cluster_class(name: ClassName) -> type[LocalCluster]:
+    """The class of this name.
+
+    Raises
+    ------
+    ClusterError
+        If it needs a GPU, and there is none or no dask-cuda.
+    """
+    if name == "LocalCluster":
+        return LocalCluster
+    if not backend.gpus():
+        raise ClusterError(
+            "a GPU cluster was asked for, but no GPU can be used here: install the driver and overspill[gpu], or pass "
+            "gpu=False"
+        )
+    try:
+        from dask_cuda import LocalCUDACluster
+    except ImportError as error:
+        raise ClusterError(
+            f"a GPU cluster needs dask-cuda, which cannot be imported ({error}): install overspill[gpu], or pass "
+            f"gpu=False"
+        ) from error
+    return LocalCUDACluster  # type: ignore[no-any-return]
+
+
+@contextmanager
+def running(chosen: type[LocalCluster], keywords: Mapping[str, Any]) -> Iterator[LocalCluster]:
+    """A cluster of class `chosen` for the length of the block; afterwards no process and no directory is left.
+
+    Raises
+    ------
+    ClusterError
+        If the class does not take a keyword, or does not start.
+    """
+    check(chosen, keywords)
+    parent = keywords.get("local_directory") or dask.config.get("temporary-directory", None)
+    try:
+        directory = tempfile.mkdtemp(prefix="overspill-", dir=parent)
+    except OSError as error:
+        raise ClusterError(
+            f"no directory can be made in {parent} ({error.strerror}): pass another local_directory="
+        ) from None
+    try:
+        keywords = {**keywords, "memory_limit": 0, "local_directory": directory}
+        keywords["scheduler_kwargs"] = {"local_directory": directory, **(keywords.get("scheduler_kwargs") or {})}
+        with inherited(keywords.get("env") or {}):
+            # Shared pages count in the memory of every process that maps them: Dask's own limit would stop workers
+            # for memory that they share. The pool's limit takes its place.
+            cluster = _start(chosen, keywords)
+            try:
+                yield cluster
+            finally:
+                _stop(cluster)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        # The scheduler, which runs in this process, makes modules there importable.
+        sys.path[:] = [entry for entry in sys.path if not entry.startswith(directory)]
+
+
+def with_defaults(name: ClassName, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """`keywords`, completed: on CPUs a single-threaded process a core, two threads a GPU, a free dashboard port."""
+    threads = keywords.get("threads_per_worker")
+    if threads is None:
+        # While one task of a GPU copies its result to the host, the other one computes.
+        threads = 2 if name == "LocalCUDACluster" else 1
+    workers = keywords.get("n_workers")
+    for keyword, value in (("threads_per_worker", threads), ("n_workers", 1 if workers is None else workers)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ClusterError(f"{keyword}={value!r} starts nothing: pass a whole number from 1 up")
+    if workers is None and name == "LocalCluster":
+        workers = max(1, machine.cpu_count() // threads)
+    completed = {"silence_logs": logging.CRITICAL, **keywords, "threads_per_worker": threads, "n_workers": workers}
+    if "dashboard_address" not in keywords:
+        completed["dashboard_address"] = ":8787" if _port_is_free(keywords.get("host"), 8787) else ":0"
+    elif keywords["dashboard_address"] is None:
+        # The scheduler serves its metrics all the same, and at a fixed port unless told otherwise.
+        completed["scheduler_kwargs"] = {"dashboard_address": ":0", **(keywords.get("scheduler_kwargs") or {})}
+    return completed
+
+
+def _port_is_free(host: str | None, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host or "127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _start(chosen: type[LocalCluster], keywords: Mapping[str, Any]) -> LocalCluster:
+    before = set(SpecCluster._instances)
+    try:
+        return chosen(**keywords)
+    except BaseException as error:
+        # A class that fails after its base class has started leaves that running, and unreachable but for this list.
+        for half_started in set(SpecCluster._instances) - before:
+            _stop(half_started)
+        if not isinstance(error, Exception):
+            raise
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise ClusterError(f"{chosen.__name__} did not start: {cause or type(cause).__name__}") from error
+
+
+def _stop(cluster: SpecCluster) -> None:
+    killer = threading.Timer(GRACE_S, _kill_workers, [cluster])
+    killer.daemon = True
+    killer.start()
+    try:
+        cluster.close()
+    finally:
+        killer.cancel()
+        _kill_workers(cluster)
+
+
+def _kill_workers(cluster: SpecCluster) -> None:
+    for nanny in list(cluster.workers.values()):
+        if pid := getattr(nanny, "pid", None):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,41 @@
+"""What makes a Dask worker one of ours: a tile pool with a limit, and the mappings of dead processes let go."""
+
+from distributed import Worker
+from distributed.diagnostics.plugin import WorkerPlugin
+from tornado.ioloop import PeriodicCallback
+
+from overspill import memory
+from overspill.cluster.environment import raise_descriptor_limit
+
+PURGE_INTERVAL_S = 1.0
+"""How long the memory of a dead worker may stay mapped in a live one."""
+
+
+class TilePlugin(WorkerPlugin):
+    """Gives each worker, also one that replaces a dead one, its tile pool.
+
+    Parameters
+    ----------
+    pool_nbytes
+        Bytes of tiles that one worker may hold.
+    device_nbytes
+        Bytes of its GPU that one worker's stream may use, for clients that attach later; 0 without a GPU.
+    """
+
+    name = "overspill-tiles"
+
+    def __init__(self, pool_nbytes: int, device_nbytes: int) -> None:
+        self.pool_nbytes = pool_nbytes
+        self.device_nbytes = device_nbytes
+
+    def setup(self, worker: Worker) -> None:
+        """Prepare `worker`; called in its process before it takes any task."""
+        raise_descriptor_limit()
+        memory.configure(pool_nbytes=self.pool_nbytes, directory=worker.local_directory)
+        self._purge = PeriodicCallback(memory.purge, PURGE_INTERVAL_S * 1000)
+        self._purge.start()
+
+    def teardown(self, worker: Worker) -> None:
+        """Give the worker's idle tiles back."""
+        self._purge.stop()
+        memory.close()
