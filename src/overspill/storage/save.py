@@ -1,0 +1,214 @@
+"""Writing a Dask array to a Zarr store, one task a block, so that it can be interrupted and resumed."""
+
+import os
+import uuid
+from collections.abc import Set
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import zarr
+from dask._task_spec import Alias, DataNode
+from dask.highlevelgraph import HighLevelGraph
+from zarr.storage import LocalStore
+
+from overspill import backend
+from overspill.errors import ArrayError, DTypeError, StorageError, UsageError
+from overspill.storage import node, records, target
+from overspill.storage.layout import block_ids, layout, region
+from overspill.storage.records import BlockId, Save
+from overspill.storage.sources import stores_read
+
+
+def save(
+    x: Any,
+    path: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    compute: bool = True,
+    token: str | None = None,
+) -> da.Array | None:
+    """Compute `x` and write it to a Zarr array at `path`, block by block.
+
+    Each block of `x` is computed and written by one task, and recorded as complete once its bytes are written. After an
+    interruption, or the loss of any process, ``resume=True`` computes only what is not complete. The store is an
+    ordinary Zarr array of format 3, uncompressed; blocks above 64 MiB are stored as several chunks.
+
+    Parameters
+    ----------
+    x
+        A Dask array, or what `dask.array.asarray` takes. Irregular chunks that no grid of chunks of a sensible size
+        fits are rechunked to regular ones.
+    path
+        Directory to make, on a file system that every worker sees. It appears when the save begins.
+    resume
+        Go on with an earlier save of the same computation; where `path` does not exist, begin.
+    overwrite
+        Replace the Zarr array at `path`.
+    compute
+        Whether to write now, on the scheduler in use, or to return the tasks.
+    token
+        Names the computation, so that blocks of another one are not taken for its own; ``x.name`` unless given.
+
+    Returns
+    -------
+    dask.array.Array or None
+        With ``compute=False`` a lazy uint8 array with one element, 1, for each block: computing an element
+        writes its block. The empty store is made at once. Otherwise None.
+
+    Raises
+    ------
+    StoreExistsError
+        If `path` exists, and neither `resume` nor `overwrite` is given.
+    StorageError
+        If `path` cannot be written, was begun by another computation than `x`, or is not a Zarr array to overwrite.
+    ArrayError
+        If `x` has chunks of unknown size.
+    DTypeError
+        If Zarr cannot store the elements of `x`.
+    UsageError
+        If both `resume` and `overwrite` are given, `path` is a URL, or `x` is computed from the array to overwrite.
+
+    Examples
+    --------
+    >>> import tempfile, dask.array as da
+    >>> from overspill import storage
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     storage.save(da.ones((4, 6), chunks=(2, 6)), f"{directory}/ones.zarr")
+    ...     print(storage.open(f"{directory}/ones.zarr"))
+    dask.array<array, shape=(4, 6), dtype=float64, chunksize=(2, 6), chunktype=numpy.ndarray>
+    """
+    if resume and overwrite:
+        raise UsageError("resume=True keeps what is stored and overwrite=True replaces it: pass one of them")
+    location = node.local_path(path)
+    x = da.asarray(x)
+    token = x.name if token is None else token
+    x = x.astype(x.dtype.newbyteorder("="))
+    _check_storable(x)
+    planned = layout(x.chunks, x.dtype.itemsize)
+    wanted = Save(
+        id=uuid.uuid4().hex,
+        shape=x.shape,
+        dtype=x.dtype.str,
+        blocks=planned.blocks,
+        chunk_shape=planned.chunk_shape,
+        token=token,
+    )
+    begun, done = wanted, frozenset[BlockId]()
+    if not os.path.lexists(location):
+        target.create(location, wanted)
+    elif resume:
+        begun = _resumed(location, wanted)
+        done = frozenset(records.intact(location, begun))
+    elif overwrite:
+        _check_not_read(x, location)
+        target.replace(location, wanted)
+    else:
+        raise target.exists(location)
+    writes = _writes(x.rechunk(begun.blocks), location, begun, done)
+    if not compute:
+        return writes
+    writes.compute()
+    return None
+
+
+def write_block(
+    block: Any, *, path: str, save: Save, block_id: BlockId | None = None
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Write one block to its place, then record it; writing it twice does no harm.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written, or the store belongs to another save by now.
+    ArrayError
+        If the block is not of the size that the array's chunks announce.
+    DTypeError
+        If its elements are not what the array's dtype announces, nor can be converted to it.
+    """
+    assert block_id is not None  # map_blocks fills it in
+    where = f"block {block_id} of {path}"
+    part = region(save.blocks, block_id)
+    data = backend.to_numpy(block)
+    if data.shape != (shape := tuple(axis.stop - axis.start for axis in part)):
+        raise ArrayError(f"{where} has shape {data.shape}, where the array's chunks say {shape}: correct the chunks")
+    if not np.can_cast(data.dtype, save.dtype, "same_kind"):
+        raise DTypeError(f"{where} has {data.dtype} elements, where the array says {np.dtype(save.dtype)}: convert it")
+    if not records.is_current(Path(path), save):
+        raise StorageError(f"{where} was not written: the store is gone or belongs to another save by now")
+    try:
+        if data.size:
+            _opened(path, save.id)[part] = data
+        records.write_record(Path(path), save, block_id)
+    except OSError as error:
+        raise StorageError(f"{where} cannot be written: {error.strerror or node.brief(error)}") from error
+    return np.ones((1,) * len(part), np.uint8)
+
+
+def _check_storable(x: da.Array) -> None:
+    if any(np.isnan(size) for sizes in x.chunks for size in sizes):
+        raise ArrayError("the array has chunks of unknown size: call its compute_chunk_sizes() before saving it")
+    if x.dtype.hasobject or x.dtype.fields is not None:
+        raise DTypeError(f"{x.dtype} elements cannot be stored: convert them to numbers or strings of fixed length")
+
+
+def _resumed(path: Path, wanted: Save) -> Save:
+    """The save that made the store at `path`, if `wanted` is the same computation."""
+    node.open_array(path)
+    begun = records.read_save(path)
+    if begun is None:
+        raise StorageError(f"{path} holds no records of osp.save to resume from: name another path, or overwrite=True")
+    for name in ("shape", "dtype", "blocks", "token"):
+        there, here = getattr(begun, name), getattr(wanted, name)
+        if there != here:
+            raise StorageError(
+                f"{path} was begun with {name} {_short(there)}, but this array has {_short(here)}: "
+                "name another path, or overwrite=True to begin anew"
+            )
+    return begun
+
+
+def _check_not_read(x: da.Array, path: Path) -> None:
+    if os.path.realpath(path) in map(os.path.realpath, stores_read(x.dask)):
+        raise UsageError(f"the array is computed from {path}, which it would overwrite: save it to another path")
+
+
+def _writes(x: da.Array, path: Path, save: Save, done: Set[BlockId]) -> da.Array:
+    """One element a block; those of `done` blocks are constants, so that nothing is computed for them."""
+    writes: da.Array = da.map_blocks(
+        write_block,
+        x,
+        path=str(path),
+        save=save,
+        # Under a name of an earlier attempt a scheduler may still hold that one's failure.
+        name=f"save-{uuid.uuid4().hex}",
+        chunks=tuple((1,) * count for count in x.numblocks),
+        meta=np.empty((0,) * x.ndim, np.uint8),
+    )
+    if not done:
+        return writes
+    one = np.ones((1,) * x.ndim, np.uint8)
+    name = f"resumed-{writes.name}"
+    layer: dict[Any, DataNode | Alias] = {
+        (name, *block_id): DataNode((name, *block_id), one)
+        if block_id in done
+        else Alias((name, *block_id), (writes.name, *block_id))
+        for block_id in block_ids(save.blocks)
+    }
+    graph = HighLevelGraph({**writes.dask.layers, name: layer}, {**writes.dask.dependencies, name: {writes.name}})
+    return da.Array(graph, name, writes.chunks, meta=writes._meta)
+
+
+@lru_cache(maxsize=64)
+def _opened(path: str, save_id: str) -> zarr.Array[Any]:
+    """One open array a process and save; `save_id` is part of the cache's key only."""
+    # A chunk of fill values is written like any other, so that a missing file always means missing data.
+    return zarr.open_array(LocalStore(path), mode="r+", config={"write_empty_chunks": True})
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
