@@ -1,5 +1,6 @@
 """NumPy-style computation on arrays larger than a GPU, on Dask."""
 
+from overspill.cluster import Cluster, cluster
 from overspill.errors import (
     ArrayError,
     ClusterError,
@@ -12,22 +13,31 @@ from overspill.errors import (
     UsageError,
     WorkflowError,
 )
-from overspill.ops import matmul, plan, to_host
+from overspill.ops import Check, matmul, plan, to_host, verify_matmul
+from overspill.planning.plan import Plan
+from overspill.storage import open, save
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ArrayError",
+    "Check",
+    "Cluster",
     "ClusterError",
     "DTypeError",
     "MemoryBudgetError",
     "OverspillError",
+    "Plan",
     "StaleTileError",
     "StorageError",
     "StoreExistsError",
     "UsageError",
     "WorkflowError",
+    "cluster",
     "matmul",
+    "open",
     "plan",
+    "save",
     "to_host",
+    "verify_matmul",
 ]

@@ -1,5 +1,6 @@
 """Which array library an array belongs to. One of the few modules that may import cupy, and only when asked to."""
 
+import importlib
 import importlib.util
 import sys
 from dataclasses import dataclass
@@ -48,6 +49,12 @@ def array_namespace(x: Any) -> ModuleType:
 def residence_of(meta: Any) -> Residence:
     """Where chunks like `meta` live."""
     return "device" if is_device_array(meta) else "host"
+
+
+def meta(residence: Residence, dtype: np.dtype[Any], ndim: int) -> Any:
+    """An empty array of the kind that lives at `residence`, for Dask to know chunks by."""
+    xp = importlib.import_module("cupy") if residence == "device" else np
+    return xp.empty((0,) * ndim, dtype)
 
 
 def to_numpy(x: Any) -> np.ndarray[Any, Any]:

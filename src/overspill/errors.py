@@ -29,8 +29,8 @@ class StoreExistsError(StorageError, FileExistsError):
     """The target exists already; nothing was touched."""
 
 
-class StaleTileError(OverspillError, RuntimeError):
-    """A handle arrived after its tile was recycled; the data is never read in that case."""
+class StaleTileError(OverspillError, OSError):
+    """A handle arrived after its tile was recycled or its sender died. Dask takes it, as any OSError, for a lost worker."""
 
 
 class UsageError(OverspillError, ValueError):

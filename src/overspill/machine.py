@@ -95,7 +95,9 @@ def resources(
     if pool_nbytes is None:
         pool_nbytes = int(HOST_FRACTION * available_nbytes())
     if device_budget_nbytes is None:
-        device_budget_nbytes = int(DEVICE_FRACTION * min(gpu.nbytes for gpu in backend.gpus())) if device == "cuda" else 0
+        device_budget_nbytes = (
+            int(DEVICE_FRACTION * min(gpu.nbytes for gpu in backend.gpus())) if device == "cuda" else 0
+        )
     rates = cuda_rates() if device == "cuda" else host_rates
     return Resources(device, workers, threads, device_budget_nbytes, pool_nbytes, rates, host_rates)
 

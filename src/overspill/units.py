@@ -22,8 +22,10 @@ def parse_nbytes(text: str | int | float) -> int:
     50331648
     """
     try:
+        if isinstance(text, str) and not any(character.isdigit() for character in text):
+            raise ValueError  # Dask reads "" as one byte and "MiB" as one of them
         nbytes = int(_parse_bytes(text))
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         raise UsageError(f"{text!r} is not a size in bytes: write it like 48MiB, 2GB or 1000000") from None
     if nbytes < 0:
         raise UsageError(f"{text!r} is negative: a size in bytes is 0 or more")
@@ -61,15 +63,15 @@ def format_seconds(seconds: float) -> str:
     ('4.2 ms', '1 min 15 s', '2 h 2 min')
     """
     if seconds < 1e-3:
-        return f"{seconds * 1e6:.3g} µs"
+        return f"{_digits(seconds * 1e6)} µs"
     if seconds < 1:
-        return f"{seconds * 1e3:.3g} ms"
+        return f"{_digits(seconds * 1e3)} ms"
     if seconds < 60:
-        return f"{seconds:.3g} s"
-    whole = round(seconds)
-    if whole < 3600:
+        return f"{_digits(seconds)} s"
+    if (whole := round(seconds)) < 3600:
         return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def _scaled(value: float, base: int, units: tuple[str, ...]) -> str:
@@ -77,5 +79,8 @@ def _scaled(value: float, base: int, units: tuple[str, ...]) -> str:
     while value >= base and index < len(units) - 1:
         value /= base
         index += 1
-    digits = f"{value:.0f}" if value >= 100 else f"{value:.3g}"
-    return f"{digits} {units[index]}"
+    return f"{_digits(value)} {units[index]}"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

@@ -34,9 +34,9 @@ def gemm(a: NDArray[Any], b: NDArray[Any], c: NDArray[Any], *, accumulate: bool)
     (m, k), n = a.shape, b.shape[1]
     function = _pointer(c.dtype.name)
     # BLAS is column-major: what it sees of a row-major c is its transpose, the product of the transposes in turn.
-    layouts = _layout(b), _layout(a)
-    assert layouts[0] and layouts[1]
-    (trans_b, ld_b), (trans_a, ld_a) = layouts
+    layout_b, layout_a = _layout(b), _layout(a)
+    assert layout_b and layout_a
+    (trans_b, ld_b), (trans_a, ld_a) = layout_b, layout_a
     one = np.ones(1, c.dtype)
     beta = one if accumulate else np.zeros(1, c.dtype)
     sizes = [ctypes.byref(ctypes.c_int(size)) for size in (n, m, k, ld_b, ld_a, max(n, c.strides[0] // c.itemsize))]
@@ -67,7 +67,8 @@ def _layout(x: NDArray[Any]) -> tuple[bytes, int] | None:
 
 @cache
 def _pointer(dtype: str) -> Gemm:
-    capsule = cython_blas.__pyx_capi__[_PREFIX[dtype] + "gemm"]
+    capsules: dict[str, Any] = vars(cython_blas)["__pyx_capi__"]
+    capsule = capsules[_PREFIX[dtype] + "gemm"]
     name_of = ctypes.pythonapi.PyCapsule_GetName
     name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
     address_of = ctypes.pythonapi.PyCapsule_GetPointer

@@ -1,8 +1,7 @@
 """Tiles, the pools they come from, and what moves them. Importing this teaches Dask to send tiles as handles."""
 
 from overspill.memory import ledger, transfer
-from overspill.memory.borrowed import purge
-from overspill.memory.tile import as_tile, close, configure, empty, is_tile
+from overspill.memory.tile import as_tile, close, configure, empty, is_tile, purge
 
 transfer.register()
 

@@ -11,7 +11,7 @@ from overspill.memory import registry
 from overspill.memory.segment import Handle, Lease, Segment, open_leased
 
 _lock = threading.Lock()
-_mapped: dict[int, Segment] = {}
+_mapped: dict[tuple[int, int], Segment] = {}
 
 
 def borrow(handle: Handle) -> Lease:
@@ -24,11 +24,12 @@ def borrow(handle: Handle) -> Lease:
     """
     fd = open_leased(handle)
     with _lock:
-        segment = _mapped.get(handle.inode)
+        segment = _mapped.get(handle.file)
         if segment is None:
             # A duplicate would share the lease's file description, and with it the lock; this one has its own.
             mapped_fd = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
-            segment = _mapped[handle.inode] = Segment(mapped_fd, handle.nbytes, handle.owner)
+            segment = Segment(mapped_fd, handle.nbytes, handle.owner, on_disk=handle.on_disk)
+            _mapped[handle.file] = segment
             registry.add(segment)
         return Lease(segment, readonly=True, release=os.close, argument=fd)
 
@@ -36,9 +37,9 @@ def borrow(handle: Handle) -> Lease:
 def purge() -> None:
     """Drop the idle mappings whose owner has given the memory back or is gone."""
     with _lock:
-        for inode, segment in list(_mapped.items()):
+        for file, segment in list(_mapped.items()):
             if not segment.leases and (segment.truncated or not _alive(segment.owner)):
-                del _mapped[inode]
+                del _mapped[file]
                 registry.remove(segment)
                 segment.close()
 

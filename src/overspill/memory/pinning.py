@@ -17,8 +17,8 @@ _lock = threading.Lock()
 def pin(x: NDArray[Any]) -> bool:
     """Lock the pages of the tile under `x`, once for as long as it is mapped; False where that cannot be.
 
-    Ordinary arrays, blocks on disk, and tiles past the system's limit of locked memory cannot be locked; they are copied
-    through a page-locked buffer instead, or by the driver, both slower.
+    Ordinary arrays, blocks on disk, and tiles past the system's limit of locked memory cannot be locked; they are
+    copied through a page-locked buffer instead, or by the driver, both slower.
     """
     if not (found := registry.find(x)):
         return False

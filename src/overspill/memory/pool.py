@@ -16,8 +16,8 @@ class Pool:
     """Blocks of shared memory of this process, recycled by size.
 
     A block in use is never recycled: not while an array here is based on it, nor while another process holds a lease.
-    Past `limit_nbytes` idle blocks of other sizes are given back to the system; when that is not enough, the new block is
-    an unlinked file in `directory`, slower but correct, and `overflow_nbytes` says so.
+    Past `limit_nbytes` idle blocks of other sizes are given back to the system; when that is not enough, the new block
+    is an unlinked file in `directory`, slower but correct, and `overflow_nbytes` says so.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Pool:
         self._lock = threading.Lock()
         self._idle: defaultdict[int, list[Segment]] = defaultdict(list)
         self._lent: list[Segment] = []
-        self._closed = False
+        self._blocks = 0
         # Leases end whenever the garbage collector finds them, perhaps while this thread holds the lock: an append
         # to a deque needs none.
         self._released: deque[Segment] = deque()
@@ -46,10 +46,7 @@ class Pool:
         size = block_nbytes(nbytes)
         with self._lock:
             self._collect()
-            if idle := self._idle[size]:
-                segment = idle.pop()
-            else:
-                segment = self._create(size)
+            segment = idle.pop() if (idle := self._idle[size]) else self._create(size)
             self.peak_nbytes = max(self.peak_nbytes, self.nbytes - self._idle_nbytes())
             segment.begin_use()
             return Lease(segment, readonly=False, release=self._released.append, argument=segment)
@@ -60,16 +57,12 @@ class Pool:
             self._collect()
             return self.nbytes - self._idle_nbytes()
 
-    def trim(self) -> None:
-        """Give the idle blocks back to the system."""
+    def trim(self) -> int:
+        """Give the idle blocks back to the system; the number of those still in use."""
         with self._lock:
             self._collect()
             self._trim(self.nbytes)
-
-    def close(self) -> None:
-        """Give back what is idle now, and the rest as it is released."""
-        self._closed = True
-        self.trim()
+            return self._blocks
 
     def _create(self, size: int) -> Segment:
         if (excess := self.nbytes + size - self.limit_nbytes) > 0:
@@ -77,6 +70,7 @@ class Pool:
         on_disk = self.nbytes + size > self.limit_nbytes
         segment = Segment.create(size, self.directory if on_disk else None)
         registry.add(segment)
+        self._blocks += 1
         if on_disk:
             self.overflow_nbytes += size
         else:
@@ -91,7 +85,7 @@ class Pool:
         for segment in candidates:
             if not segment.free_elsewhere():
                 self._lent.append(segment)
-            elif segment.on_disk or self._closed:
+            elif segment.on_disk:
                 self._give_back(segment)
             else:
                 self._idle[segment.nbytes].append(segment)
@@ -104,6 +98,7 @@ class Pool:
 
     def _give_back(self, segment: Segment) -> None:
         registry.remove(segment)
+        self._blocks -= 1
         if not segment.on_disk:
             self.nbytes -= segment.nbytes
         segment.close(truncate=True)

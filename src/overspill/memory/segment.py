@@ -47,10 +47,12 @@ class Handle:
         The process to open it from and the file descriptor there.
     owner
         Process whose pool the segment belongs to; not `pid` when a borrower passes it on.
-    inode
-        Identity of the anonymous file on this host.
+    file
+        Identity of the anonymous file on this host: its file system and its number there.
     nbytes
         Size of the data in bytes, a multiple of the page size.
+    on_disk
+        Whether the file is one on a disk.
     generation
         Which use of the block is meant.
     """
@@ -58,8 +60,9 @@ class Handle:
     pid: int
     fd: int
     owner: int
-    inode: int
+    file: tuple[int, int]
     nbytes: int
+    on_disk: bool
     generation: int
 
 
@@ -93,7 +96,7 @@ class Segment:
         self.nbytes = nbytes
         self.owner = owner
         self.on_disk = on_disk
-        self.inode = os.fstat(fd).st_ino
+        self.file = _file(fd)
         self.leases: weakref.WeakSet[Lease] = weakref.WeakSet()
         self.pinned: bool | None = None
         """Whether the pages are locked for a GPU; None until someone tried."""
@@ -134,7 +137,7 @@ class Segment:
     @property
     def handle(self) -> Handle:
         """The handle by which another process opens this segment; valid while a lease is held here."""
-        return Handle(os.getpid(), self.fd, self.owner, self.inode, self.nbytes, self.generation)
+        return Handle(os.getpid(), self.fd, self.owner, self.file, self.nbytes, self.on_disk, self.generation)
 
     @property
     def truncated(self) -> bool:
@@ -182,10 +185,15 @@ def open_leased(handle: Handle) -> int:
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         generation = _GENERATION.unpack(os.pread(fd, _GENERATION.size, handle.nbytes))[0]
-        current = os.fstat(fd).st_ino == handle.inode and generation == handle.generation
+        current = _file(fd) == handle.file and generation == handle.generation
     except (OSError, struct.error):
         current = False
     if not current:
         os.close(fd)
         raise StaleTileError(f"tile of process {handle.pid} was recycled before its handle arrived: run the task again")
     return fd
+
+
+def _file(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino

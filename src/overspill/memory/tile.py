@@ -12,14 +12,14 @@ from numpy.typing import DTypeLike, NDArray
 
 from overspill.memory import borrowed, registry
 from overspill.memory.pool import Pool
-from overspill.memory.segment import Handle, supported
+from overspill.memory.segment import PAGE, Handle, supported
 
-SMALLEST_NBYTES = 64 * 1024
+SMALLEST_NBYTES = 16 * PAGE
 """Arrays below this size travel as bytes: a block, its descriptor and its mapping would cost more than they save."""
 
 _lock = threading.Lock()
 _pool: Pool | None = None
-_pool_pid = 0
+_closed: list[Pool] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,30 +35,50 @@ class TileHandle:
 
 def configure(*, pool_nbytes: int, directory: str | None = None) -> None:
     """Set this process's tile limit in bytes, and the directory on disk for what goes past it."""
-    global _pool, _pool_pid
+    global _pool
+    directory = directory or tempfile.gettempdir()
     with _lock:
-        if _pool is not None and _pool_pid == os.getpid():
-            _pool.limit_nbytes, _pool.directory = pool_nbytes, directory or tempfile.gettempdir()
+        if _pool is not None:
+            _pool.limit_nbytes, _pool.directory = pool_nbytes, directory
         else:
-            _pool, _pool_pid = Pool(pool_nbytes, directory or tempfile.gettempdir()), os.getpid()
+            _pool = Pool(pool_nbytes, directory)
 
 
 def pool() -> Pool:
-    """This process's pool; without `configure` it is limited only by the system."""
-    if _pool is None or _pool_pid != os.getpid():  # a forked child must not hand out its parent's blocks
-        configure(pool_nbytes=2**62)
-    assert _pool is not None
-    return _pool
+    """The pool of this process; without `configure` it is limited only by the system."""
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = Pool(2**62, tempfile.gettempdir())
+        return _pool
 
 
 def close() -> None:
-    """Give this process's idle tiles back to the system; those in use follow as they are released."""
+    """Give this process's idle tiles back to the system; those in use follow at a `purge` after their release."""
     global _pool
     with _lock:
-        if _pool is not None and _pool_pid == os.getpid():
-            _pool.close()
+        if _pool is not None:
+            _closed.append(_pool)
         _pool = None
+    purge()
+
+
+def purge() -> None:
+    """Let go of what is idle: tiles of closed pools, and mappings whose owner has given the memory back or is gone."""
+    with _lock:
+        _closed[:] = [pool for pool in _closed if pool.trim()]
     borrowed.purge()
+
+
+def _forget() -> None:
+    """In a forked child: neither hand out nor give back the parent's blocks."""
+    global _lock, _pool
+    _lock, _pool = threading.Lock(), None
+    _closed.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

@@ -1,8 +1,8 @@
 """How tiles travel under Dask distributed: as handles between processes of one host, else as their bytes.
 
 A handle is only good while its sender keeps the tile. Workers and clients answer each other's requests for data and
-keep it until the receiver, having unpacked it, says so; a scheduler that forwards data for a client does not. Schedulers
-are told by the pickle protocol they agree on with their peers, 4 instead of 5.
+keep it until the receiver, having unpacked it, says so; a scheduler that forwards data for a client does not.
+Schedulers are told by the pickle protocol they agree on with their peers, 4 instead of 5.
 """
 
 import pickle

@@ -1,7 +1,9 @@
-"""Operations on Dask arrays: each builds a lazy graph and computes nothing."""
+"""Operations on Dask arrays: each builds a lazy graph and computes nothing, but for checks, which compute."""
 
+from overspill.ops.check import Check
+from overspill.ops.freivalds import verify_matmul
 from overspill.ops.matmul import matmul
 from overspill.ops.plan import plan
 from overspill.ops.residence import to_host
 
-__all__ = ["matmul", "plan", "to_host"]
+__all__ = ["Check", "matmul", "plan", "to_host", "verify_matmul"]

@@ -1,6 +1,5 @@
 """The matrix product of Dask arrays that fit neither on a GPU nor in one process."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -12,12 +11,13 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
 from overspill import backend, machine
-from overspill.errors import ArrayError, ClusterError, DTypeError
+from overspill.errors import ClusterError, UsageError
+from overspill.ops.arguments import check_matrices, common_dtype, tile_sizes
 from overspill.ops.recipes import in_memory, kind, recipes
 from overspill.ops.residence import TILE_NAME, to_host
-from overspill.planning.arithmetic import SUPPORTED
 from overspill.planning.grid import bounds, cover, intervals
-from overspill.planning.matmul import MatmulPlan, Operand, plan_matmul
+from overspill.planning.matmul import MatmulPlan, plan_matmul
+from overspill.planning.operands import Operand
 from overspill.planning.resources import Resources
 from overspill.stream.device import TileShape
 from overspill.stream.product import TileTask, multiply_tile
@@ -25,7 +25,7 @@ from overspill.stream.strip import Reread
 from overspill.units import parse_nbytes
 
 
-class ProductLayer(MaterializedLayer):  # type: ignore[misc]
+class ProductLayer(MaterializedLayer):
     """The tasks of one product, with the plan that they follow."""
 
     def __init__(self, mapping: dict[Any, Any], plan: MatmulPlan) -> None:
@@ -71,11 +71,15 @@ def matmul(
     Raises
     ------
     ArrayError
-        Shapes that do not match, operands that are not 1-D or 2-D, unknown chunk sizes.
+        Shapes that do not match, operands that are not 1-D or 2-D, unknown chunk sizes, `chunks` that do not fit.
     DTypeError
         Element types that cannot be multiplied.
     MemoryBudgetError
         If no tiling fits the budgets.
+    ClusterError
+        If the result is to live on a GPU and there is none.
+    UsageError
+        A residence that does not exist, a budget that is no size.
 
     Examples
     --------
@@ -85,9 +89,11 @@ def matmul(
     >>> osp.matmul(a, a.T).sum().compute()
     np.float64(18000000.0)
     """
+    if residence not in ("auto", "host", "device"):
+        raise UsageError(f"residence={residence!r} is none of 'auto', 'host' and 'device': pass one of them")
     a, b = (x if isinstance(x, da.Array) else da.asarray(x) for x in (a, b))
-    dtype = _common_dtype(a, b)
-    _check_shapes(a, b)
+    dtype = common_dtype(a, b)
+    check_matrices(a, b)
     keep = (slice(0, 1) if a.ndim == 1 else slice(None), slice(0, 1) if b.ndim == 1 else slice(None))
     on_device = "device" in (residence, backend.residence_of(a._meta), backend.residence_of(b._meta))
     resources = _resources(memory, device_memory, on_device=on_device)
@@ -95,31 +101,16 @@ def matmul(
         residence = "device" if on_device else "host"
     a2, b2 = a.astype(dtype), b.astype(dtype)
     product = _matmul_2d(
-        a2[None, :] if a.ndim == 1 else a2, b2[:, None] if b.ndim == 1 else b2, dtype, residence, on_device, resources, chunks
+        a2[None, :] if a.ndim == 1 else a2,
+        b2[:, None] if b.ndim == 1 else b2,
+        dtype,
+        residence,
+        on_device,
+        resources,
+        chunks,
     )
     squeezed = tuple(0 if part == slice(0, 1) else slice(None) for part in keep)
     return product if squeezed == (slice(None), slice(None)) else product[squeezed]
-
-
-def _common_dtype(a: da.Array, b: da.Array) -> np.dtype[Any]:
-    for x in (a, b):
-        if x.dtype.name not in SUPPORTED:
-            raise DTypeError(
-                f"matmul cannot multiply elements of type {x.dtype}: cast with x.astype() to one of {', '.join(SUPPORTED)}"
-            )
-    return np.result_type(a.dtype, b.dtype)
-
-
-def _check_shapes(a: da.Array, b: da.Array) -> None:
-    for name, x in (("a", a), ("b", b)):
-        if x.ndim not in (1, 2):
-            raise ArrayError(f"matmul takes matrices and vectors; {name} has {x.ndim} dimensions: pick or reshape them first")
-        if any(math.isnan(size) for axis in x.chunks for size in axis):
-            raise ArrayError(f"{name} has chunks of unknown size: call {name}.compute_chunk_sizes() first")
-    if a.shape[-1] != b.shape[0]:
-        raise ArrayError(
-            f"shapes {a.shape} and {b.shape} do not match: a has {a.shape[-1]} columns and b has {b.shape[0]} rows"
-        )
 
 
 def _resources(memory: str | int | None, device_memory: str | int | None, *, on_device: bool) -> Resources:
@@ -154,25 +145,27 @@ def _matmul_2d(
     chunks: Any,
 ) -> da.Array:
     shape = a.shape[0], b.shape[1]
-    tiles = None
-    if chunks is not None:
-        tiles = da.core.normalize_chunks(chunks, shape, dtype=dtype)
-    meta = a._meta if residence == "device" else np.empty((0, 0), dtype)
+    tiles = None if chunks is None else tile_sizes(chunks, shape, dtype)
+    meta = backend.meta(residence, dtype, ndim=2)
     if 0 in (*shape, a.shape[1]):
-        return da.zeros_like(meta, shape=shape, dtype=dtype, chunks=tiles or "auto")
+        empty: da.Array = da.zeros_like(meta, shape=shape, dtype=dtype, chunks=tiles or "auto")
+        return empty
     sources = [_source(x) for x in (a, b)]
-    plan = plan_matmul(
-        sources[0].operand, sources[1].operand, dtype.name, resources, on_device=on_device, chunks=tiles
-    )
+    plan = plan_matmul(sources[0].operand, sources[1].operand, dtype.name, resources, on_device=on_device, chunks=tiles)
     held = [
-        source.array if backend.residence_of(source.array._meta) == "device" or source.operand.made else to_host(source.array)
+        source.array
+        if backend.residence_of(source.array._meta) == "device" or source.operand.made
+        else to_host(source.array)
         for source in sources
     ]
-    name = f"{TILE_NAME}-product-{tokenize(a.name, b.name, plan.rows, plan.columns, residence)}"
+    # What the tasks depend on, not what they are predicted to cost, which differs between machines.
+    followed = plan.rows, plan.columns, plan.panels, plan.hold_a, plan.hold_b, plan.side
+    name = f"{TILE_NAME}-product-{tokenize(a.name, b.name, followed, residence)}"
     mapping = _tasks(name, sources, held, plan, keep_on_device=residence == "device")
-    dependencies = [x for x, hold in zip(held, (plan.hold_a, plan.hold_b), strict=True) if hold]
+    dependencies: list[Any] = [x for x, hold in zip(held, (plan.hold_a, plan.hold_b), strict=True) if hold]
     graph = HighLevelGraph.from_collections(name, ProductLayer(mapping, plan), dependencies=dependencies)
-    return da.Array(graph, name, (plan.rows, plan.columns), meta=meta, dtype=dtype)
+    product: da.Array = da.Array(graph, name, (plan.rows, plan.columns), meta=meta, dtype=dtype)
+    return product
 
 
 def _source(x: da.Array) -> _Source:

@@ -1,8 +1,11 @@
 """What computing an array will cost, read off its graph."""
 
+import math
+
 import dask.array as da
 
 from overspill import backend, machine
+from overspill.errors import ArrayError
 from overspill.ops.matmul import ProductLayer
 from overspill.planning.plan import Plan
 
@@ -23,6 +26,11 @@ def plan(x: da.Array) -> Plan:
     Plan
         Prints as a table; `to_dict` gives the numbers.
 
+    Raises
+    ------
+    ArrayError
+        If `x` has chunks of unknown size.
+
     Examples
     --------
     >>> import dask.array as da
@@ -31,6 +39,8 @@ def plan(x: da.Array) -> Plan:
     >>> osp.plan(osp.matmul(a, a.T)).flop
     36000000
     """
+    if math.isnan(x.nbytes):
+        raise ArrayError("x has chunks of unknown size: call x.compute_chunk_sizes() first")
     products = tuple(layer.plan for layer in x.dask.layers.values() if isinstance(layer, ProductLayer))
     return Plan(
         shape=x.shape,

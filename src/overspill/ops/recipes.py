@@ -53,7 +53,7 @@ def kind(found: Mapping[Any, Reread]) -> Literal["disk", "recompute"]:
 
 
 def _ancestors(graph: Graph, key: Any) -> dict[Any, GraphNode] | None:
-    """The part of `graph` that makes `key`; None if it is too long, carries much data or needs results from elsewhere."""
+    """The part of `graph` that makes `key`; None if it is long, carries much data or needs results from elsewhere."""
     own: dict[Any, GraphNode] = {}
     pending = [key]
     while pending:
@@ -61,7 +61,7 @@ def _ancestors(graph: Graph, key: Any) -> dict[Any, GraphNode] | None:
         if name in own:
             continue
         node = graph.get(name)
-        if node is None or _is_value(node) and not _is_small(node):
+        if node is None or (_is_value(node) and not _is_small(node)):
             return None
         own[name] = node
         pending.extend(node.dependencies)

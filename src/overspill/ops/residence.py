@@ -4,6 +4,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+from dask.base import tokenize
 
 from overspill import backend, memory
 
@@ -33,12 +34,14 @@ def to_host(x: da.Array) -> da.Array:
     """
     if holds_tiles(x):
         return x
-    return x.map_blocks(_to_tile, dtype=x.dtype, meta=np.empty((0,) * x.ndim, x.dtype), name=_name(x))
+    meta = backend.meta("host", x.dtype, x.ndim)
+    tiles: da.Array = da.map_blocks(_to_tile, x, dtype=x.dtype, meta=meta, name=_name(x))
+    return tiles
 
 
 def holds_tiles(x: da.Array) -> bool:
     """Whether the chunks of `x` come straight from something that makes tiles."""
-    return bool(x.name.startswith(f"{TILE_NAME}-"))
+    return bool(x.name.startswith(f"{TILE_NAME}-")) and backend.residence_of(x._meta) == "host"
 
 
 def _to_tile(chunk: Any) -> np.ndarray[Any, Any]:
@@ -46,4 +49,4 @@ def _to_tile(chunk: Any) -> np.ndarray[Any, Any]:
 
 
 def _name(x: da.Array) -> str:
-    return f"{TILE_NAME}-{da.core.tokenize(x.name)}"
+    return f"{TILE_NAME}-{tokenize(x.name)}"

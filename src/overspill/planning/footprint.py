@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from mmap import PAGESIZE
 
 from overspill.planning.arithmetic import Arithmetic
 from overspill.planning.grid import bounds, cover, intervals
+from overspill.planning.operands import Chunks, Operand
 from overspill.planning.resources import Resources
-
-if TYPE_CHECKING:
-    from overspill.planning.matmul import Chunks, Operand
 
 PROCESS_NBYTES = 224 * 2**20
 """A Python process with NumPy, SciPy and Dask, before any array: measured, rounded up."""
@@ -50,12 +48,12 @@ class Space:
 
     per_element: Arithmetic
     resources: Resources
-    a: "Operand"
-    b: "Operand"
+    a: Operand
+    b: Operand
     hold_a: bool
     hold_b: bool
-    rows: "Chunks"
-    columns: "Chunks"
+    rows: Chunks
+    columns: Chunks
 
     @property
     def tile(self) -> int:
@@ -80,7 +78,13 @@ class Space:
     @property
     def held_nbytes(self) -> int:
         """Tiles of the held operands."""
-        return self.per_element.itemsize * (self.hold_a * self.a.size + self.hold_b * self.b.size)
+        held = [operand for operand, hold in ((self.a, self.hold_a), (self.b, self.hold_b)) if hold]
+        return sum(tiles_nbytes(x.size * self.per_element.itemsize, len(x.rows) * len(x.columns)) for x in held)
+
+    @property
+    def in_flight_nbytes(self) -> int:
+        """Tiles of a result that is used up as it comes."""
+        return self.slots * TILES_IN_FLIGHT * tiles_nbytes(self.tile * self.per_element.itemsize, 1)
 
     def device_nbytes(self, width: int) -> int:
         """Device buffers of one task: the output tile, two pairs of panels, and what the product itself needs."""
@@ -96,24 +100,23 @@ class Space:
             buffers = 2 * width * streamed * self.per_element.itemsize
         return buffers + self._reading_nbytes(width)
 
-    def widest_panel(self) -> int:
-        """The widest panel that fits the budgets; 0 or less where not even an output tile does."""
-        host = self.resources.pool_nbytes - self.held_nbytes - self._in_flight_nbytes()
-        widest = self._widest(host // self.slots, self.work_nbytes)
+    def widest_panel(self, limit: int) -> int:
+        """The widest panel up to `limit` that fits the budgets; 0 or less where not even an output tile does."""
         if self.resources.device == "cuda":
-            widest = min(widest, self._widest(self.device_budget_nbytes, self.device_nbytes))
-        return widest
+            limit = self._widest(limit, self.device_budget_nbytes, self.device_nbytes)
+        host = self.resources.pool_nbytes - self.held_nbytes - self.in_flight_nbytes
+        return self._widest(limit, host // self.slots, self.work_nbytes)
 
-    def peaks(self, panels: "Chunks", result: int) -> Peaks | None:
+    def peaks(self, panels: Chunks, result: int) -> Peaks | None:
         """Most bytes with the given panels and a result of `result` elements; None when over a budget."""
         width = max(panels)
         device = self.device_nbytes(width) * self.resources.threads if self.resources.device == "cuda" else 0
         if device > self.resources.device_nbytes:
             return None
         work = self.slots * self.work_nbytes(width)
-        whole = self.held_nbytes + result * self.per_element.itemsize
+        whole = self.held_nbytes + tiles_nbytes(result * self.per_element.itemsize, len(self.rows) * len(self.columns))
         hold_result = whole + work <= self.resources.pool_nbytes
-        tiles = whole if hold_result else self.held_nbytes + self._in_flight_nbytes()
+        tiles = whole if hold_result else self.held_nbytes + self.in_flight_nbytes
         if tiles + work > self.resources.pool_nbytes:
             return None
         processes = PROCESS_NBYTES * (self.resources.workers + 1)
@@ -122,16 +125,13 @@ class Space:
     def _per_width(self) -> int:
         return self.sides * (2 * self.per_element.panel_itemsize + self.per_element.work_itemsize)
 
-    def _in_flight_nbytes(self) -> int:
-        return self.slots * TILES_IN_FLIGHT * self.tile * self.per_element.itemsize
-
-    def _widest(self, budget: int, needed: Callable[[int], int]) -> int:
-        """The largest width whose need, which grows with the width but for one step down, is within `budget`."""
-        widest_chunk = max(*self.a.columns, *self.b.rows)
-        for least in (widest_chunk, 1):
-            if needed(least) <= budget:
-                per_width = needed(least + 1) - needed(least)
-                return least + (budget - needed(least)) // per_width if per_width else 2**62
+    def _widest(self, limit: int, budget: int, needed: Callable[[int], int]) -> int:
+        """The largest width up to `limit` whose need, which grows with it but for one step down, is within `budget`."""
+        step = max(*self.a.columns, *self.b.rows)
+        for least, most in ((step, limit), (1, min(limit, step - 1))):
+            if least <= most and needed(least) <= budget:
+                per_width = (needed(most) - needed(least)) // max(1, most - least)
+                return min(most, least + (budget - needed(least)) // per_width) if per_width else most
         return 0
 
     def _reading_nbytes(self, width: int) -> int:
@@ -154,8 +154,13 @@ class Space:
         return self.slots * CHUNK_COPIES * max(held, default=0) * self.per_element.itemsize
 
 
+def tiles_nbytes(nbytes: int, count: int) -> int:
+    """Memory of `nbytes` in `count` tiles: each takes whole pages and one more; below 16 pages arrays are no tiles."""
+    return nbytes + min(2 * PAGESIZE * count, nbytes // 8)
+
+
 @cache
-def span(chunk_sizes: "Chunks", tile_sizes: "Chunks") -> int:
+def span(chunk_sizes: Chunks, tile_sizes: Chunks) -> int:
     """Most elements along an axis of the chunks that one tile touches."""
     edges = bounds(chunk_sizes)
     return max(sum(chunk_sizes[p.chunk] for p in cover(edges, *tile)) for tile in intervals(tile_sizes))

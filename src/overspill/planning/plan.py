@@ -72,7 +72,8 @@ class Plan:
             ("tasks", f"{self.tasks} in the graph, {self.workers} worker{'s' * (self.workers != 1)}"),
         ]
         for index, product in enumerate(self.products):
-            rows.append((f"product {index + 1}", _describe_shape(product)) if len(self.products) > 1 else ("product", _describe_shape(product)))
+            name = f"product {index + 1}" if len(self.products) > 1 else "product"
+            rows.append((name, _describe_shape(product)))
             rows.extend(_describe(product))
         if self.products:
             rows.append(("peak memory", _peaks(self.peak_host_nbytes, self.peak_device_nbytes)))
@@ -92,12 +93,16 @@ def _describe_shape(product: MatmulPlan) -> str:
 
 def _describe(product: MatmulPlan) -> list[tuple[str, str]]:
     kept = {True: "held in tiles", False: "streamed by each task"}
+    fits = {True: "fits the tile budget", False: "exceeds the tile budget: save or reduce it block by block"}
+    tiles = f"{product.tasks} of {max(product.rows)} × {max(product.columns)}"
+    panels = f"K in {len(product.panels)} panels of {max(product.panels)}"
+    up, down = format_nbytes(product.uploaded_nbytes), format_nbytes(product.downloaded_nbytes)
     rows = [
         ("  side", f"{'CuPy' if product.side == 'cupy' else 'NumPy'}: {product.reason}"),
-        ("  tiles", f"{product.tasks} of {max(product.rows)} × {max(product.columns)}, K in {len(product.panels)} panels of {max(product.panels)}, row by row"),
+        ("  tiles", f"{tiles}, {panels}, row by row"),
         ("  operands", f"A {kept[product.hold_a]}, B {kept[product.hold_b]}"),
-        ("  result", "fits the tile budget" if product.hold_result else "exceeds the tile budget: save or reduce it block by block"),
-        ("  to devices", f"{format_nbytes(product.uploaded_nbytes)} of panels, {format_nbytes(product.downloaded_nbytes)} back"),
+        ("  result", fits[product.hold_result]),
+        ("  to devices", f"{up} of panels, {down} back"),
     ]
     if product.read_nbytes:
         rows.append(("  from disk", f"{format_nbytes(product.read_nbytes)} inside the tasks"))

@@ -22,9 +22,7 @@ class CPU:
     def __init__(self) -> None:
         self.buffers = Buffers(lambda nbytes: np.empty(nbytes, np.uint8), drop=lambda nbytes: None)
 
-    def open(
-        self, shape: TileShape, dtype: str, arithmetic: Arithmetic, *, keep_on_device: bool
-    ) -> "CPUTileStream":
+    def open(self, shape: TileShape, dtype: str, arithmetic: Arithmetic, *, keep_on_device: bool) -> "CPUTileStream":
         """Begin an output tile; `keep_on_device` changes nothing, for the device's memory is the host's."""
         return CPUTileStream(self.buffers, shape, dtype, arithmetic)
 
@@ -48,9 +46,10 @@ class CPUTileStream:
         """The panel, as a view of its only part or packed into the slot's buffer."""
         panel = None
         for part in parts:
-            if part.array.shape == shape and part.array.dtype == self._panel_dtype:
-                if self._exact or blas.has_unit_stride(part.array):
-                    return part.array
+            whole = part.array.shape == shape and part.array.dtype == self._panel_dtype
+            if whole and (self._exact or blas.has_unit_stride(part.array)):
+                whole_panel: Array = part.array
+                return whole_panel
             if panel is None:
                 panel = self._buffer(operand, slot, shape, like=part.array)
             rows, columns = part.array.shape

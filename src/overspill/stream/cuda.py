@@ -18,6 +18,7 @@ from overspill.stream.buffers import Buffers
 from overspill.stream.device import SLOTS, TileShape
 from overspill.stream.strip import Part
 
+
 class CUDA:
     """The current GPU of this process, its buffers and its streams."""
 
@@ -26,9 +27,7 @@ class CUDA:
         self._lock = threading.Lock()
         self._streams: list[cupy.cuda.Stream] = []
 
-    def open(
-        self, shape: TileShape, dtype: str, arithmetic: Arithmetic, *, keep_on_device: bool
-    ) -> "CUDATileStream":
+    def open(self, shape: TileShape, dtype: str, arithmetic: Arithmetic, *, keep_on_device: bool) -> "CUDATileStream":
         """Begin an output tile."""
         return CUDATileStream(self, shape, dtype, arithmetic, keep_on_device=keep_on_device)
 
@@ -76,7 +75,9 @@ class CUDATileStream:
         self._panels: dict[tuple[int, int], cupy.cuda.MemoryPointer] = {}
         self._staging: dict[tuple[int, int], NDArray[np.uint8]] = {}
         self._sources: dict[tuple[int, int], list[Any]] = {}
-        self._uploaded = {(operand, slot): cupy.cuda.Event(disable_timing=True) for operand in (0, 1) for slot in (0, 1)}
+        self._uploaded = {
+            (operand, slot): cupy.cuda.Event(disable_timing=True) for operand in (0, 1) for slot in (0, 1)
+        }
         self._multiplied = [cupy.cuda.Event(disable_timing=True) for _ in range(SLOTS)]
         self._begun = False
         self._sum = self._new_sum()
@@ -131,7 +132,11 @@ class CUDATileStream:
                 on_host = memory.empty(self._shape.actual, self._dtype)
                 pin(on_host)
                 runtime.memcpyAsync(
-                    on_host.ctypes.data, tile.data.ptr, tile.nbytes, runtime.memcpyDeviceToHost, self._compute_stream.ptr
+                    on_host.ctypes.data,
+                    tile.data.ptr,
+                    tile.nbytes,
+                    runtime.memcpyDeviceToHost,
+                    self._compute_stream.ptr,
                 )
             self._compute_stream.synchronize()
         return tile if self._keep else on_host

@@ -1,8 +1,8 @@
 """What the pipeline asks of a device; `cpu` and `cuda` answer it."""
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal, Protocol
 
 from overspill.planning.arithmetic import Arithmetic
@@ -69,9 +69,19 @@ class Device(Protocol):
         """Begin an output tile."""
 
 
-@cache
+_lock = threading.Lock()
+_devices: dict[str, Device] = {}
+
+
 def device(side: Literal["numpy", "cupy"]) -> Device:
-    """This process's device for `side`."""
+    """This process's device for `side`: one, whichever thread asks first, for its buffers count against a budget."""
+    with _lock:
+        if side not in _devices:
+            _devices[side] = _make(side)
+        return _devices[side]
+
+
+def _make(side: Literal["numpy", "cupy"]) -> Device:
     if side == "numpy":
         from overspill.stream.cpu import CPU
 

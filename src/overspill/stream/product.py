@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from overspill.memory import ledger
 from overspill.planning.arithmetic import arithmetic
 from overspill.planning.grid import Piece
 from overspill.stream.device import SLOTS, Panel, TileShape, device
 from overspill.stream.strip import Chunk, Reread, Strip
+
 
 @dataclass(frozen=True, slots=True)
 class TileTask:
@@ -68,12 +69,10 @@ def multiply_tile(
 
     def load(index: int) -> tuple[Panel, Panel]:
         start, stop = task.panels[index]
-        operands: tuple[Literal[0], Literal[1]] = (0, 1)
-        a_panel, b_panel = (
-            stream.upload(operand, index % SLOTS, strips[operand].panel(start, stop), (side, stop - start))
-            for operand, side in zip(operands, (m, n), strict=True)
-        )
-        ledger.record(uploaded_nbytes=(m + n) * (stop - start) * per_element.itemsize)
+        slot, width = index % SLOTS, stop - start
+        a_panel = stream.upload(0, slot, strips[0].panel(start, stop), (m, width))
+        b_panel = stream.upload(1, slot, strips[1].panel(start, stop), (n, width))
+        ledger.record(uploaded_nbytes=(m + n) * width * per_element.itemsize)
         return a_panel, b_panel
 
     loader = ThreadPoolExecutor(1, thread_name_prefix="overspill-upload")

@@ -4,11 +4,11 @@ Its chunks are arrays that are there already, or `Reread` recipes: what such a r
 panel that first needs it to the one that last does, and is made once a task.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import dask
+from dask.local import get_sync
 
 from overspill.memory import ledger
 from overspill.planning.grid import Piece, cover
@@ -36,7 +36,7 @@ class Reread:
 
     def __call__(self) -> Chunk:
         """Make the chunk, in this thread."""
-        chunk = dask.get(self.graph, self.key)
+        chunk = get_sync(self.graph, self.key)
         if self.kind == "disk":
             ledger.record(read_nbytes=chunk.nbytes)
         else:

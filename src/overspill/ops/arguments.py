@@ -1,0 +1,55 @@
+"""What `matmul` accepts, and one sentence for everything else."""
+
+import math
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask.array.core import normalize_chunks
+
+from overspill import backend
+from overspill.errors import ArrayError, DTypeError
+from overspill.planning.arithmetic import SUPPORTED
+from overspill.planning.operands import Chunks
+
+
+def common_dtype(a: da.Array, b: da.Array) -> np.dtype[Any]:
+    """The element type that products of elements of `a` and `b` have."""
+    for x in (a, b):
+        if x.dtype.name not in SUPPORTED:
+            raise DTypeError(
+                f"matmul cannot multiply elements of type {x.dtype}: cast with x.astype() to one of "
+                f"{', '.join(SUPPORTED)}"
+            )
+    return np.result_type(a.dtype, b.dtype)
+
+
+def check_matrices(a: da.Array, b: da.Array) -> None:
+    """Refuse what is no pair of dense matrices or vectors of matching shapes."""
+    for name, x in (("a", a), ("b", b)):
+        if x.ndim not in (1, 2):
+            raise ArrayError(
+                f"matmul takes matrices and vectors; {name} has {x.ndim} dimensions: pick or reshape them first"
+            )
+        if not (type(x._meta) is np.ndarray or backend.is_device_array(x._meta)):
+            raise ArrayError(
+                f"matmul takes chunks of numpy.ndarray or cupy.ndarray; {name} has {type(x._meta).__name__}: convert "
+                f"them with {name}.map_blocks() first"
+            )
+        if any(math.isnan(size) for axis in x.chunks for size in axis):
+            raise ArrayError(f"{name} has chunks of unknown size: call {name}.compute_chunk_sizes() first")
+    if a.shape[-1] != b.shape[0]:
+        raise ArrayError(
+            f"shapes {a.shape} and {b.shape} do not match: a has {a.shape[-1]} columns and b has {b.shape[0]} rows"
+        )
+
+
+def tile_sizes(chunks: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> tuple[Chunks, Chunks]:
+    """Sizes of the result's tiles, from `chunks` as Dask takes them."""
+    try:
+        rows, columns = (
+            tuple(size for size in axis if size) or (0,) for axis in normalize_chunks(chunks, shape, dtype=dtype)
+        )
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise ArrayError(f"chunks={chunks!r} cannot cut a result of shape {shape}: {error}") from None
+    return rows, columns

@@ -1,0 +1,108 @@
+"""Computing and storing the results of a run, block by block, on a cluster."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+from dask._task_spec import DataNode
+from distributed import Client, Future, KilledWorker, as_completed, futures_of
+
+from overspill import storage
+from overspill.errors import ClusterError, OverspillError
+from overspill.memory import ledger
+from overspill.runs.workflow import crash
+
+Progress = Callable[[int, int, int], None]
+"""Called with how many blocks are stored, of how many, and how many of them an earlier session stored."""
+
+
+class Stopped(Exception):
+    """Computing ended at a keyboard interrupt, with `done` of `total` blocks stored."""
+
+    def __init__(self, done: int, total: int) -> None:
+        super().__init__(f"{done} of {total} blocks are stored")
+        self.done, self.total = done, total
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What computing took: blocks, seconds, and the workers' counters (see `overspill.memory.ledger`)."""
+
+    blocks: int
+    seconds: float
+    counters: dict[str, int]
+
+
+def compute(
+    client: Client,
+    arrays: Mapping[str, da.Array],
+    paths: Mapping[str, Path],
+    *,
+    token: str,
+    resume: bool,
+    workflow_path: Path,
+    progress: Progress,
+) -> Measured:
+    """Store each of `arrays` under its path; all are computed together, so that what they share is computed once.
+
+    Raises
+    ------
+    Stopped
+        On a keyboard interrupt; what is stored then stays.
+    OverspillError
+        If a block cannot be computed; for an exception that the workflow did not mean to raise a `WorkflowCrash`.
+    """
+    client.run(ledger.reset)
+    writes: list[Any] = [
+        storage.save(x, paths[name], resume=resume, compute=False, token=f"{token}-{name}")
+        for name, x in arrays.items()
+    ]
+    kept = sum(map(_constants, writes))
+    begun = time.perf_counter()
+    futures = futures_of(client.persist(writes))
+    done = 0
+    progress(kept, len(futures), kept)
+    try:
+        for future in as_completed(futures):
+            if future.status != "finished":
+                raise _failure(future, workflow_path)
+            done += 1
+            progress(max(done, kept), len(futures), kept)
+    except KeyboardInterrupt:
+        raise Stopped(done, len(futures)) from None
+    finally:
+        client.cancel(futures)
+    seconds = time.perf_counter() - begun
+    snapshots = client.run(ledger.snapshot, on_error="ignore")
+    return Measured(done - kept, seconds, ledger.total(list(snapshots.values())))
+
+
+def _constants(writes: da.Array) -> int:
+    """How many blocks `save` found stored already: their writes are constants."""
+    return sum(isinstance(task, DataNode) for task in writes.dask.layers[writes.name].values())
+
+
+def _failure(future: Future[Any], workflow_path: Path) -> Exception:
+    error = future.exception()
+    if isinstance(error, KilledWorker):
+        return ClusterError(
+            f"one block ended {error.allowed_failures + 1} workers, perhaps for want of memory: "
+            "lower the memory budget, or see the workers' logs"
+        )
+    if isinstance(error, OverspillError):
+        return error
+    failure = crash(workflow_path, error.with_traceback(future.traceback()))
+    failure.__cause__ = error
+    return failure
+
+
+def read_back(paths: Mapping[str, Path]) -> dict[str, Any]:
+    """The results as they were stored: lazy arrays, and NumPy scalars in place of those of no dimensions."""
+    results: dict[str, Any] = {}
+    for name, path in paths.items():
+        stored = storage.open(path)
+        results[name] = stored if stored.ndim else stored.compute()[()]
+    return results

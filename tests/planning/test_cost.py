@@ -1,0 +1,59 @@
+from dataclasses import replace
+
+import pytest
+
+from cases import GPU_RATES, resources
+from overspill.planning.cost import Traffic, predict
+
+EVEN = Traffic(
+    tasks=8,
+    flop=8 * 10**14,
+    uploaded_nbytes=0,
+    downloaded_nbytes=0,
+    read_nbytes=0,
+    recomputed_nbytes=0,
+    prepared_nbytes=0,
+    largest_tile=1 / 8,
+    panel_width=10**9,
+    panel_share=1.0,
+)
+
+
+def test_computing_takes_its_flop_over_the_rate_of_all_workers() -> None:
+    rates = replace(GPU_RATES, task_s=0.0)
+    four = replace(resources("cuda", workers=4), rates=rates)
+    seconds, bound = predict(EVEN, four, "float64")
+    assert bound == "compute"
+    assert seconds == pytest.approx(8e14 / (4 * 5e13), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changed", "bound"),
+    [
+        ({"uploaded_nbytes": 10**15}, "link"),
+        ({"read_nbytes": 10**14}, "disk"),
+        ({"recomputed_nbytes": 10**14}, "recompute"),
+        ({}, "compute"),
+    ],
+)
+def test_the_slowest_of_what_overlaps_is_named(changed: dict[str, int], bound: str) -> None:
+    assert predict(replace(EVEN, **changed), resources("cuda"), "float64")[1] == bound
+
+
+def test_nothing_overlaps_on_one_core() -> None:
+    cpu, rates = resources("cpu"), resources("cpu").rates
+    alone, _ = predict(EVEN, cpu, "float64")
+    reading, _ = predict(replace(EVEN, read_nbytes=10**12), cpu, "float64")
+    assert reading - alone == pytest.approx(10**12 / rates.disk_per_s)
+
+
+def test_a_task_too_many_costs_a_round() -> None:
+    even, _ = predict(EVEN, resources("cuda", workers=4), "float64")
+    uneven, _ = predict(replace(EVEN, tasks=9), resources("cuda", workers=4), "float64")
+    assert uneven > 1.3 * even
+
+
+def test_narrow_panels_are_slower() -> None:
+    wide, _ = predict(EVEN, resources("cuda"), "float64")
+    narrow, _ = predict(replace(EVEN, panel_width=64), resources("cuda"), "float64")
+    assert narrow == pytest.approx(2 * wide, rel=0.1)

@@ -1,0 +1,50 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cases import cuts
+from overspill.planning.grid import bounds, cover, even, group, intervals
+
+
+@given(cuts(), st.data())
+def test_pieces_cover_an_interval_exactly_and_in_order(sizes: tuple[int, ...], data: st.DataObject) -> None:
+    total = sum(sizes)
+    start = data.draw(st.integers(0, total - 1))
+    stop = data.draw(st.integers(start + 1, total))
+    axis, edges = np.arange(total), bounds(sizes)
+    covered = np.full(stop - start, -1)
+    for piece in cover(edges, start, stop):
+        chunk = axis[edges[piece.chunk] : edges[piece.chunk + 1]]
+        target = covered[piece.offset : piece.offset + piece.size]
+        assert target.size == piece.size > 0
+        assert (target == -1).all()
+        target[:] = chunk[piece.start : piece.stop]
+    np.testing.assert_array_equal(covered, axis[start:stop])
+
+
+def test_empty_chunks_and_empty_intervals_have_no_pieces() -> None:
+    assert [piece.chunk for piece in cover(bounds((0, 3, 0, 2, 0)), 0, 5)] == [1, 3]
+    assert cover(bounds((3, 2)), 3, 3) == ()
+
+
+@given(cuts(), st.integers(1, 400))
+def test_groups_keep_the_total_and_the_limit(sizes: tuple[int, ...], limit: int) -> None:
+    parts = group(sizes, limit)
+    assert sum(parts) == sum(sizes)
+    assert 0 < min(parts) <= max(parts) <= limit
+    if max(sizes) <= limit:
+        assert set(bounds(parts)) <= set(bounds(sizes)), "whole chunks are joined, not cut"
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**6))
+def test_even_parts_differ_by_one_and_are_as_few_as_can_be(size: int, limit: int) -> None:
+    limit = max(limit, size // 1000 + 1)
+    parts = even(size, limit)
+    assert sum(parts) == size
+    assert max(parts) <= limit
+    assert max(parts) - min(parts) <= 1
+    assert len(parts) == -(-size // limit)
+
+
+def test_intervals_touch() -> None:
+    assert intervals((2, 5)) == ((0, 2), (2, 7))

@@ -1,0 +1,206 @@
+"""Plans of products: they cover the result, keep to the budgets, and refuse what cannot."""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cases import cuts, resources
+from overspill.errors import MemoryBudgetError
+from overspill.planning.arithmetic import SUPPORTED, arithmetic
+from overspill.planning.grid import bounds, cover, intervals
+from overspill.planning.matmul import MatmulPlan, plan_matmul
+from overspill.planning.operands import Operand
+from overspill.planning.resources import Resources
+from overspill.units import parse_nbytes
+
+REREAD = st.sampled_from([None, "disk", "recompute"])
+
+
+@st.composite
+def products(draw: st.DrawFn, largest_part: int = 3000) -> tuple[Operand, Operand]:
+    """Operands of a product, each cut along K as it pleases."""
+    a_columns = draw(cuts(largest_part))
+    k = sum(a_columns)
+    inner = draw(st.sets(st.integers(1, k - 1), max_size=5)) if k > 1 else set()
+    b_rows = draw(st.sampled_from([a_columns, tuple(np.diff([0, *sorted(inner), k]).tolist())]))
+    a = Operand(draw(cuts(largest_part)), a_columns, draw(REREAD), made=draw(st.booleans()))
+    return a, Operand(b_rows, draw(cuts(largest_part)), draw(REREAD), made=draw(st.booleans()))
+
+
+@st.composite
+def budgets(draw: st.DrawFn) -> Resources:
+    device = draw(st.sampled_from(["cpu", "cuda"]))
+    return resources(
+        device,
+        workers=draw(st.integers(1, 5)),
+        threads=draw(st.integers(1, 3)),
+        device_nbytes=draw(st.integers(10, 36).map(lambda bits: 2**bits)) if device == "cuda" else 0,
+        pool_nbytes=draw(st.integers(16, 40).map(lambda bits: 2**bits)),
+    )
+
+
+def assert_covers(plan: MatmulPlan, a: Operand, b: Operand) -> None:
+    """Tiles cut the result, panels cut K, and the chunks' pieces make up each of them exactly once."""
+    for parts, *operand_axes in (
+        (plan.rows, a.rows),
+        (plan.columns, b.columns),
+        (plan.panels, a.columns, b.rows),
+    ):
+        assert min(parts) > 0
+        for chunk_sizes in operand_axes:
+            assert sum(parts) == sum(chunk_sizes)
+            used: dict[int, int] = {}
+            for start, stop in intervals(parts):
+                pieces = cover(bounds(chunk_sizes), start, stop)
+                assert sum(piece.size for piece in pieces) == stop - start
+                for piece in pieces:
+                    assert used.get(piece.chunk, 0) == piece.start, "pieces of a chunk follow each other"
+                    used[piece.chunk] = piece.stop
+            assert used == dict(enumerate(chunk_sizes))
+    assert plan.tasks == len(plan.rows) * len(plan.columns)
+
+
+def assert_within(plan: MatmulPlan, a: Operand, b: Operand, given: Resources) -> None:
+    """The footprint of the plan's own tiles and panels, worked out here anew, is within the budgets."""
+    per_element = arithmetic(plan.dtype, given.device)
+    word, tile, width = per_element.itemsize, max(plan.rows) * max(plan.columns), max(plan.panels)
+    panels = width * (max(plan.rows) + max(plan.columns))
+    operand_buffers = panels * (2 * per_element.panel_itemsize + per_element.work_itemsize)
+    held = word * sum(operand.size for operand, hold in ((a, plan.hold_a), (b, plan.hold_b)) if hold)
+    result = word * sum(plan.rows) * sum(plan.columns)
+    slots = given.workers * given.threads
+    tiles = held + (result if plan.hold_result else slots * 2 * tile * word)
+    assert tiles <= plan.peak_tiles_nbytes <= tiles * 9 / 8 <= given.pool_nbytes * 9 / 8
+    assert plan.peak_tiles_nbytes <= given.pool_nbytes
+    if plan.side == "cupy":
+        on_device = given.threads * (tile * per_element.tile_itemsize + operand_buffers)
+        assert plan.peak_device_nbytes == on_device <= given.device_nbytes
+    else:
+        assert plan.peak_device_nbytes == 0
+        accumulators = tile * (per_element.tile_itemsize - word)
+        assert plan.peak_tiles_nbytes + slots * (operand_buffers + accumulators) <= given.pool_nbytes
+    reading = word * 2 * sum(x.largest_chunk for x, hold in ((a, plan.hold_a), (b, plan.hold_b)) if not hold)
+    assert plan.peak_tiles_nbytes + slots * reading <= given.pool_nbytes
+    assert plan.peak_host_nbytes > plan.peak_tiles_nbytes + slots * reading
+
+
+def read_by_tasks(chunk_sizes: tuple[int, ...], tile_sizes: tuple[int, ...]) -> int:
+    """Elements along an axis of all chunks that each tile touches, counted element by element."""
+    owner = np.repeat(np.arange(len(chunk_sizes)), chunk_sizes)
+    return sum(
+        sum(chunk_sizes[chunk] for chunk in np.unique(owner[start:stop])) for start, stop in intervals(tile_sizes)
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(products(), budgets(), st.sampled_from(SUPPORTED), st.booleans())
+def test_plans_cover_keep_to_the_budgets_and_count_their_bytes(
+    operands: tuple[Operand, Operand], given: Resources, dtype: str, on_device: bool
+) -> None:
+    a, b = operands
+    try:
+        plan = plan_matmul(a, b, dtype, given, on_device=on_device)
+    except MemoryBudgetError:
+        return
+    assert_covers(plan, a, b)
+    assert_within(plan, a, b, given if plan.side == "cupy" else replace(given, device="cpu"))
+    assert plan.side == "numpy" or given.device == "cuda"
+    assert (plan.hold_a or a.reread) and (plan.hold_b or b.reread)
+    m, n, k, word = sum(a.rows), sum(b.columns), sum(a.columns), np.dtype(dtype).itemsize
+    assert plan.flop == m * n * k * (8 if np.dtype(dtype).kind == "c" else 2)
+    assert plan.downloaded_nbytes == m * n * word
+    assert plan.uploaded_nbytes == word * k * (m * len(plan.columns) + n * len(plan.rows))
+    read = {"disk": 0, "recompute": 0}
+    if not plan.hold_a:
+        read[a.reread] += word * k * read_by_tasks(a.rows, plan.rows) * len(plan.columns)
+    if not plan.hold_b:
+        read[b.reread] += word * k * read_by_tasks(b.columns, plan.columns) * len(plan.rows)
+    assert (plan.read_nbytes, plan.recomputed_nbytes) == (read["disk"], read["recompute"])
+    assert plan.predicted_s > 0
+
+
+@settings(max_examples=100, deadline=None)
+@given(products(), budgets(), st.sampled_from(SUPPORTED), st.booleans())
+def test_a_refusal_says_what_would_do(
+    operands: tuple[Operand, Operand], given: Resources, dtype: str, on_device: bool
+) -> None:
+    """Raising the budget that the error names to the figure that it gives leads to a plan, in few steps."""
+    for _ in range(4):
+        try:
+            plan_matmul(*operands, dtype, given, on_device=on_device)
+            return
+        except MemoryBudgetError as error:
+            message = str(error)
+        budget, needed = re.fullmatch(r"\w+ budget (\S+ \w+) cannot hold .*\(([^()]+)\): raise .*", message).groups()
+        enough = int(parse_nbytes(needed) * 1.01) + 1
+        which = "device_nbytes" if message.startswith("device") else "pool_nbytes"
+        assert parse_nbytes(budget) <= enough, message
+        assert enough > getattr(given, which), message
+        given = replace(given, **{which: enough})
+    raise AssertionError(f"still refused: {message}")
+
+
+def test_tiles_that_are_given_are_kept() -> None:
+    a = Operand((40, 60), (50, 50))
+    chunks = ((70, 30), (99, 1))
+    plan = plan_matmul(a, Operand((100,), (100,)), "float64", resources(), chunks=chunks)
+    assert (plan.rows, plan.columns) == chunks
+    assert_covers(plan, a, Operand((100,), (100,)))
+
+
+def test_tiles_that_are_given_and_do_not_fit_are_named() -> None:
+    a = Operand((1000,) * 8, (1000,) * 8, "recompute")
+    with pytest.raises(MemoryBudgetError, match=r"8000 × 8000 output tile.*chunks="):
+        plan_matmul(a, a, "float64", resources(pool_nbytes=2**26), chunks=((8000,), (8000,)))
+
+
+def test_operands_that_fit_are_held_and_others_streamed() -> None:
+    a = Operand((1000,) * 8, (1000,) * 8, "disk")
+    plenty = plan_matmul(a, a, "float64", resources(pool_nbytes=2**34))
+    assert plenty.hold_a and plenty.hold_b and plenty.hold_result and not plenty.read_nbytes
+    tight = plan_matmul(a, a, "float64", resources(pool_nbytes=2**28))
+    assert not (tight.hold_a and tight.hold_b) and not tight.hold_result and tight.read_nbytes
+
+
+def test_chunks_wider_than_any_panel_are_no_reason_to_refuse() -> None:
+    """A panel narrower than the chunks needs them kept from panel to panel, and may have to be narrower for it."""
+    a = Operand((64,) * 8, (4096, 4096), "recompute")
+    b = Operand((4096, 4096), (64,) * 8, "recompute")
+    for megabytes in range(13, 40):
+        plan = plan_matmul(a, b, "float64", resources(pool_nbytes=megabytes * 2**20))
+        assert_within(plan, a, b, resources(pool_nbytes=megabytes * 2**20))
+
+
+@pytest.mark.parametrize(("n", "side"), [(64, "numpy"), (16384, "cupy")])
+def test_small_products_stay_off_the_gpu(n: int, side: str) -> None:
+    a = Operand((n,), (n,))
+    plan = plan_matmul(a, a, "float64", resources("cuda", device_nbytes=2**36))
+    assert plan.side == side
+    assert "on the CPU" in plan.reason and "through the GPU" in plan.reason
+
+
+def test_what_lives_on_a_gpu_stays_there() -> None:
+    a = Operand((64,), (64,))
+    plan = plan_matmul(a, a, "float64", resources("cuda", device_nbytes=2**36), on_device=True)
+    assert plan.side == "cupy"
+    assert "lives on the GPU" in plan.reason
+
+
+def test_work_is_cut_evenly_for_all_workers() -> None:
+    a = Operand((512,) * 16, (512,) * 16)
+    plan = plan_matmul(a, a, "float64", resources(workers=4))
+    assert plan.tasks % 4 == 0
+    assert max(plan.rows) - min(plan.rows) <= 512
+
+
+def test_plans_are_the_same_each_time() -> None:
+    def draw() -> Any:
+        a = Operand((100, 300, 7), (50, 60), "recompute")
+        return plan_matmul(a, Operand((110,), (1000, 2)), "float32", resources(workers=3))
+
+    assert draw() == draw()

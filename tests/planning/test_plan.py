@@ -1,0 +1,51 @@
+import json
+
+from cases import resources
+from overspill.planning.footprint import PROCESS_NBYTES
+from overspill.planning.matmul import plan_matmul
+from overspill.planning.operands import Operand
+from overspill.planning.plan import Plan
+
+A = Operand((1000,) * 4, (1000,) * 4, "disk")
+
+
+def plan(*, products: int = 1, pool_nbytes: int = 2**40) -> Plan:
+    given = resources(workers=2, pool_nbytes=pool_nbytes)
+    product = plan_matmul(A, A, "float64", given)
+    return Plan((4000, 4000), "float64", 128_000_000, "host", 20, 2, (product,) * products)
+
+
+def test_a_dict_is_plain_numbers_and_strings() -> None:
+    found = json.loads(json.dumps(plan().to_dict()))
+    assert found["flop"] == 2 * 4000**3
+    assert found["products"][0]["rows"] == list(plan().products[0].rows)
+    assert {"predicted_s", "peak_device_nbytes", "peak_host_nbytes"} <= found.keys()
+
+
+def test_a_table_says_what_a_person_asks() -> None:
+    table = str(plan())
+    for word in ("4000 × 4000 float64", "128 GFLOP", "2 workers", "NumPy", "held in tiles", "predicted", "bound by"):
+        assert word in table
+    assert len({line.index(line[12:].strip()[:1], 12) for line in table.splitlines()}) == 1, "values are aligned"
+
+
+def test_streaming_and_what_it_reads_are_said() -> None:
+    table = str(plan(pool_nbytes=100 * 2**20))
+    assert "streamed by each task" in table
+    assert "from disk" in table
+    assert "block by block" in table
+
+
+def test_two_products_add_up_but_their_processes_are_the_same() -> None:
+    one, two = plan(), plan(products=2)
+    assert two.flop == 2 * one.flop
+    assert two.predicted_s == 2 * one.predicted_s
+    processes = 3 * PROCESS_NBYTES
+    assert two.peak_host_nbytes - processes == 2 * (one.peak_host_nbytes - processes)
+    assert "product 2" in str(two)
+
+
+def test_without_products_there_is_nothing_to_predict() -> None:
+    nothing = plan(products=0)
+    assert (nothing.flop, nothing.predicted_s, nothing.peak_device_nbytes) == (0, 0, 0)
+    assert "predicted" not in str(nothing)

@@ -1,0 +1,244 @@
+"""One output tile, whatever its chunks are: the same body for both devices."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cases import assert_product, matrix
+from overspill import memory
+from overspill.backend import is_device_array, to_numpy
+from overspill.memory import ledger
+from overspill.planning.arithmetic import SUPPORTED
+from overspill.planning.grid import bounds, cover, even, intervals
+from overspill.stream.device import TileShape, device
+from overspill.stream.product import TileTask, multiply_tile
+from overspill.stream.strip import Reread
+
+SIDES = ["numpy", pytest.param("cupy", marks=pytest.mark.gpu)]
+
+M, K, N = 190, 260, 210
+A_CHUNKS, B_CHUNKS = ((70, 90, 30), (100, 120, 40)), ((50, 200, 10), (110, 100))
+
+
+def as_tile(x: NDArray[Any]) -> NDArray[Any]:
+    tile = memory.empty(x.shape, x.dtype)
+    tile[...] = x
+    return tile
+
+
+def on_device(x: NDArray[Any]) -> Any:
+    import cupy
+
+    return cupy.asarray(x)
+
+
+def reread(kind: Any) -> Callable[[NDArray[Any]], Reread]:
+    return lambda x: Reread("x", {"x": (x.copy,)}, kind)
+
+
+SOURCES: dict[str, Callable[[NDArray[Any]], Any]] = {
+    "tiles": as_tile,
+    "views of tiles": lambda x: as_tile(np.pad(x, 3))[3:-3, 3:-3],
+    "ordinary": np.array,
+    "transposed": lambda x: np.array(x.T).T,
+    "transposed tiles": lambda x: as_tile(x.T).T,
+    "backwards": lambda x: np.array(x[::-1, ::-1])[::-1, ::-1],
+    "steps": lambda x: np.repeat(np.repeat(x, 2, axis=0), 2, axis=1)[::2, ::2],
+    "recomputed": reread("recompute"),
+    "read": reread("disk"),
+}
+
+DEVICE_SOURCES: dict[str, Callable[[NDArray[Any]], Any]] = {
+    "CuPy": on_device,
+    "transposed CuPy": lambda x: on_device(x.T).T,
+    "recomputed CuPy": lambda x: Reread("x", {"x": (on_device, x)}, "recompute"),
+}
+
+
+def multiply(
+    a: NDArray[Any],
+    b: NDArray[Any],
+    make: Callable[[NDArray[Any]], Any],
+    side: Any,
+    *,
+    tile: tuple[tuple[int, int], tuple[int, int]] = ((20, 175), (60, 200)),
+    width: int = 90,
+    keep_on_device: bool = False,
+    a_chunks: tuple[tuple[int, ...], tuple[int, ...]] = A_CHUNKS,
+    b_chunks: tuple[tuple[int, ...], tuple[int, ...]] = B_CHUNKS,
+) -> Any:
+    """The rows and columns `tile` of ``a @ b``, its chunks made by `make`."""
+    row_pieces, column_pieces = cover(bounds(a_chunks[0]), *tile[0]), cover(bounds(b_chunks[1]), *tile[1])
+    shape = tile[0][1] - tile[0][0], tile[1][1] - tile[1][0]
+    panels = intervals(even(a.shape[1], width))
+    task = TileTask(
+        TileShape(shape, (shape[0] + 7, shape[1] + 11), max(stop - start for start, stop in panels)),
+        a.dtype.name,
+        row_pieces,
+        column_pieces,
+        bounds(a_chunks[1]),
+        bounds(b_chunks[0]),
+        panels,
+        side,
+        keep_on_device,
+    )
+    a_rows, b_columns = intervals(a_chunks[0]), intervals(b_chunks[1])
+    a_strip = [[make(a[slice(*a_rows[p.chunk]), slice(*ks)]) for ks in intervals(a_chunks[1])] for p in row_pieces]
+    b_strip = [[make(b[slice(*ks), slice(*b_columns[p.chunk])]) for ks in intervals(b_chunks[0])] for p in column_pieces]
+    return multiply_tile(task, a_strip, b_strip)
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("dtype", SUPPORTED)
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_tile_is_numpys_product(side: str, dtype: str, source: str) -> None:
+    a, b = matrix((M, K), dtype, 1), matrix((K, N), dtype, 2)
+    c = multiply(a, b, SOURCES[source], side)
+    assert_product(c, a[20:175], b[:, 60:200])
+    assert type(c) is np.ndarray
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("keep_on_device", [False, True])
+@pytest.mark.parametrize("dtype", SUPPORTED)
+@pytest.mark.parametrize("source", DEVICE_SOURCES)
+def test_chunks_on_a_gpu_make_a_tile_on_either_side(keep_on_device: bool, dtype: str, source: str) -> None:
+    a, b = matrix((M, K), dtype, 1), matrix((K, N), dtype, 2)
+    c = multiply(a, b, DEVICE_SOURCES[source], "cupy", keep_on_device=keep_on_device)
+    assert is_device_array(c) == keep_on_device
+    assert_product(to_numpy(c), a[20:175], b[:, 60:200])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", SUPPORTED)
+@pytest.mark.parametrize("source", ["tiles", "ordinary", "recomputed"])
+def test_host_chunks_make_a_tile_on_the_gpu(dtype: str, source: str) -> None:
+    a, b = matrix((M, K), dtype, 1), matrix((K, N), dtype, 2)
+    kept = [multiply(a, b, SOURCES[source], "cupy", keep_on_device=True) for _ in range(3)]
+    for c in kept:
+        assert is_device_array(c)
+        assert_product(to_numpy(c), a[20:175], b[:, 60:200])
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("width", [1, 16, 89, 260])
+@pytest.mark.parametrize("tile", [((0, 1), (0, 1)), ((0, 190), (0, 210)), ((69, 71), (109, 111)), ((70, 160), (0, 110))])
+def test_any_tile_and_any_panels_will_do(side: str, width: int, tile: Any) -> None:
+    a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
+    c = multiply(a, b, as_tile, side, tile=tile, width=width)
+    assert_product(c, a[slice(*tile[0])], b[:, slice(*tile[1])])
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_chunks_of_mixed_order_share_a_panel(side: str) -> None:
+    a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
+    turn = iter(range(100))
+    c = multiply(a, b, lambda x: (as_tile(x) if next(turn) % 2 else np.asfortranarray(x)), side)
+    assert_product(c, a[20:175], b[:, 60:200])
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_vector_is_a_narrow_matrix(side: str, n: int) -> None:
+    a, b = matrix((M, K), "float64", 1), matrix((K, n), "float64", 2)
+    c = multiply(a, b, np.array, side, tile=((0, M), (0, n)), b_chunks=((50, 200, 10), (n,)))
+    assert_product(c, a, b)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_large_tile_lies_in_the_pool(side: str) -> None:
+    a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
+    assert memory.is_tile(multiply(a, b, as_tile, side))
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_the_ledger_counts_what_was_done(side: str) -> None:
+    a, b = matrix((M, K), "float32", 1), matrix((K, N), "float32", 2)
+    ledger.reset()
+    multiply(a, b, reread("disk"), side)
+    found = ledger.snapshot()
+    assert (found["tasks"], found["flop"]) == (1, 2 * 155 * 140 * K)
+    assert (found["uploaded_nbytes"], found["downloaded_nbytes"]) == (4 * K * (155 + 140), 4 * 155 * 140)
+    assert found["read_nbytes"] == 4 * K * (190 + 210)
+    assert found["recomputed_nbytes"] == 0
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_buffers_are_made_once_and_used_again(side: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
+    buffers = device(side).buffers
+    multiply(a, b, as_tile, side)
+    made: list[int] = []
+    allocate = buffers._allocate
+    monkeypatch.setattr(buffers, "_allocate", lambda nbytes: made.append(nbytes) or allocate(nbytes))
+    for _ in range(3):
+        multiply(a, b, as_tile, side)
+    assert made == []
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_source_that_fails_fails_the_task_and_leaves_the_device_fit(side: str) -> None:
+    a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
+    turn = iter(range(100))
+
+    def fail_later(x: NDArray[Any]) -> Any:
+        if next(turn) == 3:
+            return Reread("x", {"x": (lambda: 1 / 0,)}, "disk")
+        return as_tile(x)
+
+    threads = threading.active_count()
+    with pytest.raises(ZeroDivisionError):
+        multiply(a, b, fail_later, side)
+    assert threading.active_count() <= threads
+    assert_product(multiply(a, b, as_tile, side), a[20:175], b[:, 60:200])
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_threads_share_a_device(side: str) -> None:
+    a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
+    tiles: list[Any] = []
+
+    def work() -> None:
+        tiles.extend(multiply(a, b, as_tile, side) for _ in range(5))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(tiles) == 15
+    for c in tiles:
+        assert_product(c, a[20:175], b[:, 60:200])
+
+
+def test_the_next_panel_is_uploaded_while_one_is_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The product of panel k waits, here, for the upload of panel k + 1 to have begun: without overlap it never ends."""
+    from overspill.stream.cpu import CPUTileStream
+
+    a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
+    begun = threading.Semaphore(0)
+    upload, multiply_panel = CPUTileStream.upload, CPUTileStream.multiply
+    products = iter(range(100))
+
+    def noted_upload(self: Any, operand: Any, *args: Any) -> Any:
+        if operand == 0:
+            begun.release()
+        return upload(self, operand, *args)
+
+    def waiting_multiply(self: Any, *args: Any) -> None:
+        if next(products) == 0:
+            assert begun.acquire(timeout=30), "the first panel"
+        assert begun.acquire(timeout=30), "the next panel is not on its way"
+        multiply_panel(self, *args)
+
+    monkeypatch.setattr(CPUTileStream, "upload", noted_upload)
+    monkeypatch.setattr(CPUTileStream, "multiply", waiting_multiply)
+    panels = len(even(K, 90))
+    begun.release()  # there is none after the last
+    c = multiply(a, b, as_tile, "numpy")
+    assert next(products) == panels
+    assert_product(c, a[20:175], b[:, 60:200])

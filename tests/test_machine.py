@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import psutil
+import pytest
+
+from overspill import backend, machine
+from overspill.planning.arithmetic import SUPPORTED, arithmetic
+from overspill.planning.resources import using
+
+
+def test_there_is_a_core_and_memory() -> None:
+    assert machine.cpu_count() >= 1
+    assert 0 < machine.available_nbytes() <= psutil.virtual_memory().total
+
+
+def test_a_control_group_limits_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {"/sys/fs/cgroup/memory.max": "3000\n", "/sys/fs/cgroup/memory.current": "1000\n"}
+    monkeypatch.setattr(Path, "read_text", lambda path: limits[str(path)])
+    assert machine.available_nbytes() == 2000
+    limits["/sys/fs/cgroup/memory.max"] = "max\n"
+    assert machine.available_nbytes() > 2000
+
+
+def test_every_element_type_has_a_rate_on_a_core() -> None:
+    rates = machine.cpu_rates()
+    for dtype in SUPPORTED:
+        assert rates.gemm_flop_per_s[arithmetic(dtype, "cpu").rate] > 0
+
+
+@pytest.mark.parametrize("name", ["NVIDIA H200", "NVIDIA GeForce RTX 9999"])
+def test_every_element_type_has_a_rate_on_a_gpu(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(backend, "gpus", lambda: (backend.GPU(name, 2**34),))
+    rates = machine.cuda_rates()
+    for dtype in SUPPORTED:
+        assert rates.gemm_flop_per_s[arithmetic(dtype, "cuda").rate] > 0
+    assert name in rates.source
+
+
+def test_budgets_not_given_are_shares_of_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "gpus", lambda: (backend.GPU("large", 2**34), backend.GPU("small", 10**10)))
+    monkeypatch.setattr(machine, "available_nbytes", lambda: 10**9)
+    filled = machine.resources("cuda", workers=2, threads=1)
+    assert (filled.pool_nbytes, filled.device_nbytes) == (5 * 10**8, 8 * 10**9)
+    given = machine.resources("cuda", workers=2, threads=1, pool_nbytes=7, device_budget_nbytes=11)
+    assert (given.pool_nbytes, given.device_nbytes) == (7, 11)
+    assert machine.resources("cpu", workers=2, threads=1).device_nbytes == 0
+
+
+def test_the_innermost_resources_count() -> None:
+    outer = machine.resources("cpu", workers=3, threads=1)
+    inner = machine.resources("cpu", workers=5, threads=1)
+    with using(outer):
+        with using(inner):
+            assert machine.current_resources() is inner
+        assert machine.current_resources() is outer
+
+
+def test_without_a_cluster_it_is_the_threads_of_this_process() -> None:
+    resources = machine.current_resources()
+    assert (resources.device, resources.workers, resources.threads) == ("cpu", 1, machine.cpu_count())
