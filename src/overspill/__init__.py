@@ -15,6 +15,7 @@ from overspill.errors import (
 )
 from overspill.ops import Check, matmul, plan, to_host, verify_matmul
 from overspill.planning.plan import Plan
+from overspill.runs import Nbytes
 from overspill.storage import open, save
 
 __version__ = "0.1.0"
@@ -26,6 +27,7 @@ __all__ = [
     "ClusterError",
     "DTypeError",
     "MemoryBudgetError",
+    "Nbytes",
     "OverspillError",
     "Plan",
     "StaleTileError",

@@ -37,13 +37,15 @@ def test_groups_keep_the_total_and_the_limit(sizes: tuple[int, ...], limit: int)
 
 
 @given(st.integers(1, 10**6), st.integers(1, 10**6))
-def test_even_parts_differ_by_one_and_are_as_few_as_can_be(size: int, limit: int) -> None:
+def test_even_parts_are_few_and_of_one_size_but_the_last(size: int, limit: int) -> None:
     limit = max(limit, size // 1000 + 1)
     parts = even(size, limit)
+    least = -(-size // limit)
     assert sum(parts) == size
     assert max(parts) <= limit
-    assert max(parts) - min(parts) <= 1
-    assert len(parts) == -(-size // limit)
+    assert set(parts[:-1]) <= {parts[0]}
+    assert 0 < parts[-1] <= parts[0]
+    assert least // 2 < len(parts) <= least + least // 2
 
 
 def test_intervals_touch() -> None:

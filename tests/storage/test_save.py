@@ -52,6 +52,7 @@ class Flaky:
 DTYPES = ["?", "i1", "u8", "f2", "f4", "f8", "c8", "c16", ">f4", "M8[ns]", "m8[s]", "S3", "U3"]
 
 
+@pytest.mark.filterwarnings("ignore:The data type .* does not have a Zarr V3 specification")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_round_trip_of_dtypes(tmp_path: Path, dtype: str) -> None:
     values = (VALUES % 7).astype(dtype)
@@ -251,10 +252,14 @@ PROGRAM = """
 import sys, dask, dask.array as da
 from overspill import storage
 
+left = int(sys.argv[2])
+
 def block(block_id=None):
+    global left
     print(*block_id, flush=True)
-    if block_id == (39,):
+    if left == 0:
         sys.stdin.read()
+    left -= 1
     return da.full(2**15, float(block_id[0])).compute(scheduler="synchronous")
 
 x = da.map_blocks(block, chunks=((2**15,) * 40,), dtype="f8", name="x")
@@ -268,20 +273,20 @@ def test_kill_9_in_the_middle(tmp_path: Path) -> None:
     path = tmp_path / "a"
     command = [sys.executable, "-c", PROGRAM, str(path)]
     environment = {**os.environ, "PYTHONPATH": str(Path(storage.__file__).parents[2])}
-    for blocks in (3, 20):
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
-            assert process.stdout is not None
-            for _ in range(blocks):
+    for seen, at_most in ((3, 10), (1, 20)):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with subprocess.Popen([*command, str(at_most)], env=environment, **pipes) as process:
+            for _ in range(seen):
                 assert process.stdout.readline()
             process.send_signal(signal.SIGKILL)
         save = records.read_save(path)
         assert save is not None
         done = records.recorded(path, save)
-        assert 0 < len(done) < 40
+        assert 0 < len(done) <= 30
         assert records.intact(path, save) == done
         for block_id in done:
             assert set(np.fromfile(records.chunk_file(path, block_id))) == {block_id[0]}
-    finished = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
+    finished = subprocess.run([*command, "40"], capture_output=True, text=True, env=environment, timeout=60)
     assert finished.returncode == 0, finished.stderr
     assert len(finished.stdout.split()) == 40 - len(done)
     np.testing.assert_array_equal(storage.open(path).compute(), np.repeat(np.arange(40.0), 2**15))

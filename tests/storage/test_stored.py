@@ -44,7 +44,7 @@ def saved(tmp_path: Path) -> Path:
 
 def write(path: Path, values: Any = VALUES, **options: Any) -> zarr.Array[Any]:
     array = zarr.create_array(path, **{"shape": values.shape, "dtype": values.dtype, "chunks": (4, 5), **options})
-    array[:] = values
+    array[...] = values
     return array
 
 

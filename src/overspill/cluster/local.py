@@ -7,19 +7,26 @@ import signal
 import socket
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import dask
+import psutil
 from distributed import LocalCluster, SpecCluster
+from distributed.core import Status
 
 from overspill import backend, machine
 from overspill.cluster.environment import inherited
 from overspill.cluster.keywords import check
 from overspill.cluster.specification import ClassName
 from overspill.errors import ClusterError
+
+LARGE_NBYTES = 2 * 2**30
+"""A worker that maps more than this, page-locked perhaps, may take longer to end than a nanny waits, 5 s."""
+
+TEARDOWN_S = 120.0
+"""Seconds that the system may take to end a worker that was killed."""
 
 GRACE_S = 2.0
 """Seconds that workers get to end by themselves; one in the middle of a long task is killed then."""
@@ -132,14 +139,28 @@ def _start(chosen: type[LocalCluster], keywords: Mapping[str, Any]) -> LocalClus
 
 
 def _stop(cluster: SpecCluster) -> None:
-    killer = threading.Timer(GRACE_S, _kill_workers, [cluster])
-    killer.daemon = True
-    killer.start()
+    _end_large_workers(cluster)
+    if cluster.status == Status.closed or cluster.loop is None:
+        return
+    # On the cluster's own event loop, since no thread may start any more when a program that forgot to close ends.
+    cluster.loop.add_callback(cluster.loop.call_later, GRACE_S, _kill_workers, cluster)
     try:
         cluster.close()
     finally:
-        killer.cancel()
         _kill_workers(cluster)
+
+
+def _end_large_workers(cluster: SpecCluster) -> None:
+    """End the workers that hold so much memory that the system needs longer to take it back than Dask waits for them."""
+    large = []
+    for nanny in list(cluster.workers.values()):
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(nanny.pid) if getattr(nanny, "pid", None) else None
+            if process and process.memory_info().rss > LARGE_NBYTES:
+                nanny.auto_restart = False
+                process.kill()
+                large.append(process)
+    psutil.wait_procs(large, timeout=TEARDOWN_S)
 
 
 def _kill_workers(cluster: SpecCluster) -> None:

@@ -13,14 +13,26 @@ from overspill.planning.arithmetic import SUPPORTED
 from overspill.planning.operands import Chunks
 
 
+def as_array(x: Any) -> da.Array:
+    """`x` itself if it is a Dask array, else what Dask makes of it."""
+    if not isinstance(x, da.Array) and not hasattr(x, "dask"):
+        x = x if hasattr(x, "dtype") else np.asarray(x)
+        _check_dtype(x.dtype)  # Dask refuses objects in words of its own
+    array: da.Array = da.asarray(x)
+    return array
+
+
+def _check_dtype(dtype: np.dtype[Any]) -> None:
+    if dtype.name not in SUPPORTED:
+        raise DTypeError(
+            f"matmul cannot multiply elements of type {dtype}: cast with x.astype() to one of {', '.join(SUPPORTED)}"
+        )
+
+
 def common_dtype(a: da.Array, b: da.Array) -> np.dtype[Any]:
     """The element type that products of elements of `a` and `b` have."""
     for x in (a, b):
-        if x.dtype.name not in SUPPORTED:
-            raise DTypeError(
-                f"matmul cannot multiply elements of type {x.dtype}: cast with x.astype() to one of "
-                f"{', '.join(SUPPORTED)}"
-            )
+        _check_dtype(x.dtype)
     return np.result_type(a.dtype, b.dtype)
 
 
@@ -47,9 +59,9 @@ def check_matrices(a: da.Array, b: da.Array) -> None:
 def tile_sizes(chunks: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> tuple[Chunks, Chunks]:
     """Sizes of the result's tiles, from `chunks` as Dask takes them."""
     try:
-        rows, columns = (
-            tuple(size for size in axis if size) or (0,) for axis in normalize_chunks(chunks, shape, dtype=dtype)
-        )
+        rows, columns = normalize_chunks(chunks, shape, dtype=dtype)
+        if min(*rows, *columns) < 0:
+            raise ValueError("sizes must not be negative")
     except (ValueError, TypeError, NotImplementedError) as error:
         raise ArrayError(f"chunks={chunks!r} cannot cut a result of shape {shape}: {error}") from None
-    return rows, columns
+    return tuple(size for size in rows if size) or (0,), tuple(size for size in columns if size) or (0,)

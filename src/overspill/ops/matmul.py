@@ -12,7 +12,7 @@ from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
 from overspill import backend, machine
 from overspill.errors import ClusterError, UsageError
-from overspill.ops.arguments import check_matrices, common_dtype, tile_sizes
+from overspill.ops.arguments import as_array, check_matrices, common_dtype, tile_sizes
 from overspill.ops.recipes import in_memory, kind, recipes
 from overspill.ops.residence import TILE_NAME, to_host
 from overspill.planning.grid import bounds, cover, intervals
@@ -91,7 +91,7 @@ def matmul(
     """
     if residence not in ("auto", "host", "device"):
         raise UsageError(f"residence={residence!r} is none of 'auto', 'host' and 'device': pass one of them")
-    a, b = (x if isinstance(x, da.Array) else da.asarray(x) for x in (a, b))
+    a, b = as_array(a), as_array(b)
     dtype = common_dtype(a, b)
     check_matrices(a, b)
     keep = (slice(0, 1) if a.ndim == 1 else slice(None), slice(0, 1) if b.ndim == 1 else slice(None))

@@ -73,12 +73,12 @@ def cover(chunk_bounds: Sequence[int], start: int, stop: int) -> tuple[Piece, ..
 
 
 def group(sizes: Sequence[int], limit: int) -> tuple[int, ...]:
-    """Join neighbouring chunks into parts of at most `limit`; a chunk larger than that is cut evenly.
+    """Join neighbouring chunks into parts of at most `limit`; a larger chunk is cut as `even` does.
 
     Examples
     --------
     >>> group((4, 4, 4, 4, 4), 8), group((10,), 4), group((1, 1, 9), 4)
-    ((8, 8, 4), (4, 3, 3), (2, 3, 3, 3))
+    ((8, 8, 4), (4, 4, 2), (2, 3, 3, 3))
     """
     parts: list[int] = []
     open_part = 0
@@ -96,13 +96,18 @@ def group(sizes: Sequence[int], limit: int) -> tuple[int, ...]:
 
 
 def even(size: int, limit: int) -> tuple[int, ...]:
-    """`size` in as few parts of at most `limit` as will do, their sizes differing by at most one.
+    """`size` in parts of at most `limit`: equal ones if that takes few more than the least number, else a shorter last.
+
+    Parts of one size keep the boundaries of neighbouring chunks on one regular grid, which a store can have as its own.
 
     Examples
     --------
-    >>> even(10, 4)
-    (4, 3, 3)
+    >>> even(700, 250), even(10, 4)
+    ((175, 175, 175, 175), (4, 4, 2))
     """
-    count = -(-size // limit)
-    base, longer = divmod(size, count)
-    return (base + 1,) * longer + (base,) * (count - longer)
+    least = -(-size // limit)
+    for count in range(least, least + least // 2 + 1):
+        if size % count == 0:
+            return (size // count,) * count
+    part = -(-size // least)
+    return (part,) * (size // part) + ((size % part,) if size % part else ())

@@ -24,6 +24,14 @@ class Plan:
         Processes that the plan counts on.
     products
         The plans of the matrix products in the graph. What surrounds them is not predicted.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import overspill as osp
+    >>> plan = osp.plan(osp.matmul(da.ones((300, 200), chunks=100), da.ones((200, 100), chunks=100)))
+    >>> plan.shape, plan.flop, plan.to_dict()["residence"]
+    ((300, 100), 12000000, 'host')
     """
 
     shape: tuple[int, ...]

@@ -11,6 +11,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from overspill import backend
 from overspill.cluster import Cluster, cluster
 from overspill.cluster.budgets import budgets
+from overspill.cluster.keywords import check
 from overspill.cluster.local import cluster_class, with_defaults
 from overspill.cluster.specification import Address, specify
 from overspill.errors import UsageError
@@ -57,7 +58,7 @@ def imagined(config: str | None, memory: str | int | None) -> Iterator[Resources
     asked = specify(config, None, {})
     if isinstance(asked, Address):
         raise UsageError(f"a dry run does not ask the cluster at {asked.url}: leave --cluster out, or name a file")
-    cluster_class(asked.class_name)
+    check(cluster_class(asked.class_name), asked.keywords)
     keywords = with_defaults(asked.class_name, asked.keywords)
     on_gpu = asked.class_name == "LocalCUDACluster"
     workers = len(backend.gpus()) if on_gpu else keywords["n_workers"]

@@ -79,7 +79,9 @@ def load(path: Path) -> Workflow:
         if not hasattr(module, name):
             raise WorkflowError(f"workflow {path.name} has no {name}, {what}: see docs/workflows.md")
     params = module.Params
-    if not (isinstance(params, type) and dataclasses.is_dataclass(params) and vars(params)["__dataclass_params__"].frozen):
+    if not (
+        isinstance(params, type) and dataclasses.is_dataclass(params) and vars(params)["__dataclass_params__"].frozen
+    ):
         raise WorkflowError(f"Params of workflow {path.name} is no frozen dataclass: see docs/workflows.md")
     for name in ("build", "check"):
         if not callable(getattr(module, name)):

@@ -205,8 +205,9 @@ def _writes(x: da.Array, path: Path, save: Save, done: Set[BlockId]) -> da.Array
 @lru_cache(maxsize=64)
 def _opened(path: str, save_id: str) -> zarr.Array[Any]:
     """One open array a process and save; `save_id` is part of the cache's key only."""
-    # A chunk of fill values is written like any other, so that a missing file always means missing data.
-    return zarr.open_array(LocalStore(path), mode="r+", config={"write_empty_chunks": True})
+    # A chunk of fill values is written like any other, so that a missing file always means missing data. Given to
+    # open_array, the setting would be ignored by Zarr 3.1.
+    return zarr.open_array(LocalStore(path), mode="r+").with_config({"write_empty_chunks": True})
 
 
 def _short(value: Any) -> str:

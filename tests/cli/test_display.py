@@ -1,0 +1,86 @@
+"""What is printed fits 80 columns, keeps paths whole, and gives rates and whole numbers as people read them."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+from rich.console import Console
+
+import overspill as osp
+from overspill.cli.display import Display
+from overspill.ops.check import Check
+from overspill.runs.preview import preview
+from overspill.runs.report import Report
+
+
+def shown(width: int = 80) -> tuple[Display, Console]:
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    return Display(console), console
+
+
+def text(console: Console) -> str:
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def report(**values: Any) -> Report:
+    whole: dict[str, Any] = {
+        "directory": Path("run"),
+        "arrays": {"C": Path("run/C.zarr"), "total": Path("run/total.zarr")},
+        "values": {"total": np.float64(1612010)},
+        "checks": (Check(True, "it is right"), Check(False, "it is not " + "at all " * 20)),
+        "blocks": 4,
+        "seconds": 2.0,
+        "check_s": 1.0,
+        "flop": 4 * 10**9,
+        "peak_tiles_nbytes": 2**20,
+        "overflow_nbytes": 0,
+        "predicted_s": 1.0,
+    }
+    return Report(**whole | values)
+
+
+def test_report() -> None:
+    display, console = shown()
+    display.report(report())
+    lines = text(console).splitlines()
+    assert lines[0] == "computed      4 blocks in 2 s: 2 GFLOP/s (predicted 1 s)"
+    assert "total: 1,612,010" in lines
+    assert "verified      it is right" in lines
+    assert any(line.startswith("NOT RIGHT") for line in lines)
+    assert "result        run/C.zarr" in lines
+    assert not any("total.zarr" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_nothing_is_wider_than_the_terminal(width: int) -> None:
+    display, console = shown(width)
+    display.preview(preview({"C": osp.matmul(*(da.ones((3000, 3000), chunks=500),) * 2)}))
+    display.report(report())
+    assert max(map(len, text(console).splitlines())) <= width
+
+
+def test_paths_are_never_cut() -> None:
+    path = Path("/" + "/".join(["a-long-name"] * 10) + "/C.zarr")
+    display, console = shown(40)
+    display.report(report(arrays={"C": path}))
+    assert str(path) in text(console)
+
+
+@pytest.mark.parametrize(
+    ("value", "printed"),
+    [
+        (np.float64(2.5), "2.5"),
+        (np.float64(1e6), "1,000,000"),
+        (np.int64(-1234567), "-1,234,567"),
+        (np.float64("nan"), "nan"),
+        (np.complex128(1 + 2j), "(1+2j)"),
+        (np.bool_(True), "True"),
+    ],
+)
+def test_values(value: Any, printed: str) -> None:
+    display, console = shown()
+    display.report(report(values={"total": value}))
+    assert f"total: {printed}\n" in text(console)

@@ -1,0 +1,288 @@
+"""`matmul` in this process: every element type, any chunks, any layout, and a word for what it cannot take."""
+
+import warnings
+from types import ModuleType
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import overspill as osp
+from cases import assert_product, cuts, matrix, random_array, resources
+from overspill.backend import to_numpy
+from overspill.memory import ledger
+from overspill.ops.matmul import ProductLayer
+from overspill.planning.arithmetic import SUPPORTED
+from overspill.planning.resources import using
+
+
+def explode(block: Any) -> Any:
+    raise AssertionError("computed while the graph was built")
+
+
+def product(c: da.Array) -> ProductLayer:
+    (layer,) = (layer for layer in c.dask.layers.values() if isinstance(layer, ProductLayer))
+    return layer
+
+
+@pytest.mark.parametrize("dtype", SUPPORTED)
+def test_every_element_type_is_numpys_product(xp: ModuleType, dtype: str) -> None:
+    a, b = matrix((90, 70), dtype, 1), matrix((70, 110), dtype, 2)
+    c = osp.matmul(da.from_array(xp.asarray(a), chunks=(40, 33)), da.from_array(xp.asarray(b), chunks=(25, 60)))
+    assert (c.dtype, c.shape) == (np.dtype(dtype), (90, 110))
+    assert isinstance(c._meta, xp.ndarray)
+    computed = c.compute()
+    assert isinstance(computed, xp.ndarray)
+    assert_product(to_numpy(computed), a, b)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [("float32", "float64"), ("int32", "float32"), ("bool", "uint8"), ("int64", "complex64"), (">f8", ">f8"), ("uint64", "int8")],
+)
+def test_mixed_types_are_promoted_as_numpy_does(left: str, right: str) -> None:
+    a, b = matrix((50, 40), "int8", 1).astype(left), matrix((40, 30), "int8", 2).astype(right)
+    c = osp.matmul(da.from_array(a, chunks=20), da.from_array(b, chunks=15))
+    assert_product(c.compute(), a, b)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), cuts(), cuts(), cuts(), st.sampled_from(["float64", "int32"]), st.sampled_from(["synchronous", "threads"]))
+def test_any_ragged_chunks_will_do(
+    data: st.DataObject, rows: tuple[int, ...], inner: tuple[int, ...], columns: tuple[int, ...], dtype: str, scheduler: Any
+) -> None:
+    k = sum(inner)
+    other = data.draw(st.integers(1, k).map(lambda first: (first, k - first) if first < k else (k,)))
+    transposed = data.draw(st.booleans())
+    a, b = matrix((sum(rows), k), dtype, 1), matrix((k, sum(columns)), dtype, 2)
+    lazy_a = da.from_array(a.T, chunks=(inner, rows)).T if transposed else da.from_array(a, chunks=(rows, inner))
+    c = osp.matmul(lazy_a, da.from_array(b, chunks=(other, columns)))
+    assert_product(c.compute(scheduler=scheduler), a, b)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [((30,), (30,)), ((30,), (30, 20)), ((20, 30), (30,)), ((1, 30), (30, 1)), ((20, 1), (1, 30)), ((1,), (1,))],
+)
+def test_vectors_may_stand_on_either_side(left: tuple[int, ...], right: tuple[int, ...]) -> None:
+    a, b = matrix(left, "float64", 1), matrix(right, "float64", 2)
+    c = osp.matmul(da.from_array(a, chunks=7), da.from_array(b, chunks=11))
+    assert c.shape == (a @ b).shape
+    assert_product(np.asarray(c.compute()), a, b)
+
+
+@pytest.mark.parametrize("residence", ["auto", "host"])
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [((0, 5), (5, 3)), ((4, 0), (0, 3)), ((4, 5), (5, 0)), ((0, 0), (0, 0)), ((0,), (0,)), ((0,), (0, 4)), ((4, 0), (0,))],
+)
+def test_nothing_times_anything_is_numpys_answer(left: tuple[int, ...], right: tuple[int, ...], residence: Any) -> None:
+    a, b = np.ones(left, "float32"), np.ones(right, "float32")
+    for chunks in (None, 2):
+        c = osp.matmul(da.from_array(a), da.from_array(b), residence=residence, chunks=chunks)
+        np.testing.assert_array_equal(c.compute(), a @ b)
+        assert (c.dtype, c.shape) == (a.dtype, (a @ b).shape)
+        osp.plan(c)
+
+
+def test_empty_chunks_among_others_take_no_part() -> None:
+    a, b = matrix((6, 5), "float64", 1), matrix((5, 4), "float64", 2)
+    c = osp.matmul(da.from_array(a, chunks=((0, 4, 0, 2), (3, 0, 2))), da.from_array(b, chunks=((5, 0), (0, 4))))
+    assert_product(c.compute(), a, b)
+
+
+def test_what_is_no_dask_array_becomes_one() -> None:
+    a = matrix((30, 30), "float64")
+    assert_product(osp.matmul(a, a.tolist()).compute(), a, a)
+
+
+def test_an_operand_may_be_on_both_sides() -> None:
+    x = random_array(((40, 60), (50, 50)))
+    values = x.compute()
+    assert_product(osp.matmul(x, x).compute(), values, values)
+    assert_product(osp.matmul(x, x.T).compute(), values, values.T)
+    assert_product(osp.matmul(x.T, x).compute(), values.T, values)
+
+
+def test_products_multiply_on() -> None:
+    x, y, z = (random_array(((40, 60), (50, 50)), seed) for seed in range(3))
+    a, b, c = dask.compute(x, y, z)
+    assert_product(osp.matmul(osp.matmul(x, y), z).compute(), a @ b, c)
+    assert_product(osp.matmul(x, osp.matmul(y, z) + 1).compute(), a, b @ c + 1)
+
+
+def test_operands_may_be_persisted() -> None:
+    x = random_array(((40, 60), (50, 50)))
+    values = x.compute()
+    c = osp.matmul(x.persist(), x.persist())
+    assert osp.plan(c).products[0].recomputed_nbytes == 0
+    assert_product(c.compute(), values, values)
+
+
+def test_building_computes_nothing() -> None:
+    a = da.ones((100, 100), chunks=40).map_blocks(explode, dtype=float, meta=np.empty((0, 0)))
+    c = osp.matmul(a, a.T) + 1
+    osp.plan(osp.matmul(c, a))
+    osp.matmul(a, a, memory="200kiB")
+    with pytest.raises(AssertionError, match="while the graph was built"):
+        c.compute()
+
+
+def test_the_same_product_has_the_same_name() -> None:
+    def build(seed: int = 0, **keywords: Any) -> str:
+        return str(osp.matmul(random_array(((40, 60), (50, 50)), seed), random_array(((70, 30), (100,)), 9), **keywords).name)
+
+    with using(resources()):
+        names = {build(), build()}
+        assert len(names) == 1
+        assert build(1) not in names
+        assert build(chunks=10) not in names
+
+
+def test_a_product_planned_for_another_machine_has_another_name() -> None:
+    """Graphs may be merged by name: a name stands for one set of tasks."""
+    x = random_array(((100,) * 10, (100,) * 10))
+    with using(resources()):
+        held = osp.matmul(x, x, chunks=500)
+    with using(resources(pool_nbytes=14 * 2**20)):
+        streamed = osp.matmul(x, x, chunks=500)
+    assert product(held).plan.hold_b and not product(streamed).plan.hold_b
+    assert held.name != streamed.name
+    one, other = dask.compute(held, streamed)
+    np.testing.assert_allclose(one, other)
+
+
+@pytest.mark.parametrize("chunks", [30, (30, 50), ((10, 90), (100,)), (-1, 7), ((50, 0, 50), 60)])
+def test_tiles_are_cut_as_told(chunks: Any) -> None:
+    a = random_array(((40, 60), (50, 50)))
+    c = osp.matmul(a, a, chunks=chunks)
+    expected = da.ones((100, 100), chunks=chunks).chunks
+    assert c.chunks == tuple(tuple(size for size in axis if size) for axis in expected)
+    assert_product(c.compute(), a.compute(), a.compute())
+
+
+def test_a_small_budget_streams_the_operands() -> None:
+    a, b = random_array(((200,) * 5, (200,) * 5), 1), random_array(((200,) * 5, (200,) * 5), 2)
+    with using(resources(pool_nbytes=2**40)):
+        c = osp.matmul(a, b, memory="6MiB")
+        plan = product(c).plan
+    assert not plan.hold_a and not plan.hold_b and not plan.hold_result
+    ledger.reset()
+    total = c.sum().compute(scheduler="synchronous")
+    found = ledger.snapshot()
+    assert total == pytest.approx((a.compute() @ b.compute()).sum())
+    assert found["recomputed_nbytes"] == plan.recomputed_nbytes > a.nbytes + b.nbytes
+    assert found["peak_pool_nbytes"] <= plan.peak_tiles_nbytes <= 6 * 2**20
+
+
+def test_what_is_dear_to_make_is_made_once() -> None:
+    made: list[int] = []
+
+    def dear(x: Any, y: Any) -> Any:
+        made.append(1)
+        return x + y
+
+    x = random_array(((100,) * 4, (400,)))
+    a = da.map_blocks(dear, x, x.sum(axis=1, keepdims=True).sum(), dtype=float, meta=np.empty((0, 0)))
+    c = osp.matmul(a, a.T, chunks=100)
+    assert product(c).plan.hold_a
+    c.compute(scheduler="synchronous")
+    assert len(made) == 4
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "kind", "message"),
+    [
+        (np.ones((3, 4)), np.ones((5, 6)), osp.ArrayError, r"\(3, 4\) and \(5, 6\) do not match.* 4 columns .* 5 rows"),
+        (np.ones(3), np.ones((4, 2)), osp.ArrayError, "do not match"),
+        (np.ones((2, 3, 3)), np.ones((3, 3)), osp.ArrayError, "a has 3 dimensions"),
+        (np.ones((3, 3)), np.float64(2), osp.ArrayError, "b has 0 dimensions"),
+        (np.ones((3, 3)), np.full((3, 3), "x", object), osp.DTypeError, r"object: cast with x\.astype"),
+        (np.ones((3, 3)), np.zeros((3, 3), [("re", "f4"), ("im", "f4")]), osp.DTypeError, "cannot multiply"),
+        (np.full((3, 3), "x"), np.ones((3, 3)), osp.DTypeError, "cannot multiply"),
+        (np.ones((3, 3), "datetime64[s]"), np.ones((3, 3)), osp.DTypeError, "datetime64"),
+        (np.ones((3, 3), np.longdouble), np.ones((3, 3)), osp.DTypeError, "cannot multiply"),
+    ],
+)
+def test_operands_it_cannot_take_are_named(a: Any, b: Any, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message) as caught:
+        osp.matmul(a, b)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_chunk_sizes_are_named_with_the_way_out() -> None:
+    x = da.ones((10, 10), chunks=5)
+    unknown = x[x[:, 0] > 0]
+    with pytest.raises(osp.ArrayError, match=r"b has chunks of unknown size: call b\.compute_chunk_sizes\(\) first"):
+        osp.matmul(x, unknown)
+    unknown.compute_chunk_sizes()
+    assert osp.matmul(x, unknown).sum().compute() == 1000
+
+
+def test_chunks_that_are_no_plain_arrays_are_refused() -> None:
+    masked = da.ma.masked_greater(da.ones((10, 10), chunks=5), 0)
+    with pytest.raises(osp.ArrayError, match=r"a has MaskedArray: convert them with a\.map_blocks"):
+        osp.matmul(masked, masked)
+
+
+@pytest.mark.parametrize("chunks", [((3, 3), (10,)), (5, 5, 5), "many", (2.5, 3), ((-5, 15), 10)])
+def test_tiles_that_cannot_cut_the_result_are_named(chunks: Any) -> None:
+    with pytest.raises(osp.ArrayError, match=r"chunks=.* cannot cut a result of shape \(10, 10\)"):
+        osp.matmul(da.ones((10, 10)), da.ones((10, 10)), chunks=chunks)
+
+
+@pytest.mark.parametrize("keywords", [{"memory": "lots"}, {"memory": -1}, {"residence": "gpu"}, {"device_memory": "x"}])
+def test_arguments_that_cannot_be_used_are_named(keywords: dict[str, Any]) -> None:
+    with pytest.raises(osp.UsageError) as caught:
+        osp.matmul(da.ones((10, 10)), da.ones((10, 10)), **keywords)
+    assert repr(next(iter(keywords.values()))) in str(caught.value)
+
+
+@pytest.mark.parametrize("memory", [0, "1kiB", "100kiB"])
+def test_a_budget_too_small_is_refused_with_both_numbers(memory: Any) -> None:
+    a = random_array(((300,) * 4, (300,) * 4))
+    with pytest.raises(osp.MemoryBudgetError, match=r"tile budget \S+ \w+ cannot hold .*\(\S+ MiB\): raise memory="):
+        osp.matmul(a, a, memory=memory)
+
+
+def test_a_result_on_a_gpu_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("overspill.backend.gpus", lambda: ())
+    with pytest.raises(osp.ClusterError, match="no GPU|none here"):
+        osp.matmul(da.ones((10, 10)), da.ones((10, 10)), residence="device")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("operands", ["host", "device", "mixed"])
+@pytest.mark.parametrize("residence", ["auto", "host", "device"])
+def test_the_result_lives_where_asked(operands: str, residence: Any) -> None:
+    import cupy
+
+    a, b = random_array(((200, 100), (150, 150)), 1), random_array(((300,), (120, 80)), 2)
+    left = a if operands == "host" else a.map_blocks(cupy.asarray)
+    right = b.map_blocks(cupy.asarray) if operands == "device" else b
+    c = osp.matmul(left, right, residence=residence, device_memory="64MiB")
+    on_device = residence == "device" or (residence == "auto" and operands != "host")
+    assert isinstance(c._meta, cupy.ndarray) == on_device
+    computed = c.compute()
+    assert isinstance(computed, cupy.ndarray) == on_device
+    assert_product(to_numpy(computed), a.compute(), b.compute())
+
+
+@pytest.mark.gpu
+def test_nothing_times_anything_on_a_gpu() -> None:
+    import cupy
+
+    c = osp.matmul(da.from_array(cupy.ones((4, 0))), da.from_array(cupy.ones((0, 3))))
+    assert isinstance(c._meta, cupy.ndarray)
+    np.testing.assert_array_equal(to_numpy(c.compute()), np.zeros((4, 3)))
+
+
+def test_no_warnings_reach_the_user() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        a = random_array(((40, 60), (50, 50)), dtype="complex64")
+        osp.matmul(a, a).compute()

@@ -1,0 +1,115 @@
+"""Plans and what was then measured: the same numbers, on the CPU device."""
+
+import gc
+import tracemalloc
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+from dask.array.core import normalize_chunks
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import overspill as osp
+from cases import assert_product, cuts, random_array, resources
+from overspill.memory import ledger
+from overspill.planning.footprint import PROCESS_NBYTES
+from overspill.planning.matmul import MatmulPlan
+from overspill.planning.resources import using
+
+MEASURED = ("tasks", "flop", "uploaded_nbytes", "downloaded_nbytes", "read_nbytes", "recomputed_nbytes")
+
+
+def run(c: da.Array, plan: MatmulPlan, scheduler: str) -> np.ndarray[Any, Any]:
+    """The product, used up block by block where the plan says that it does not fit."""
+    if plan.hold_result:
+        return np.array(c.compute(scheduler=scheduler))
+    target = np.empty(c.shape, c.dtype)
+    da.store(c, target, lock=False, scheduler=scheduler)
+    return target
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.data(),
+    cuts(200, 4),
+    cuts(200, 4),
+    cuts(200, 4),
+    st.sampled_from(["float64", "float32", "float16", "complex128", "int32"]),
+    st.integers(17, 24),
+    st.sampled_from([("synchronous", 1, 1), ("synchronous", 3, 2), ("threads", 1, 2)]),
+)
+def test_measured_equals_planned(
+    data: st.DataObject,
+    rows: tuple[int, ...],
+    inner: tuple[int, ...],
+    columns: tuple[int, ...],
+    dtype: str,
+    bits: int,
+    how: tuple[str, int, int],
+) -> None:
+    k = sum(inner)
+    first = data.draw(st.integers(1, k))
+    a = random_array((rows, inner), 1, dtype)
+    b = random_array((data.draw(st.sampled_from([inner, (first, k - first) if first < k else (k,)])), columns), 2, dtype)
+    scheduler, workers, threads = how
+    with using(resources(workers=workers, threads=threads, pool_nbytes=2**bits)):
+        try:
+            c = osp.matmul(a, b)
+        except osp.MemoryBudgetError:
+            return
+        (plan,) = osp.plan(c).products
+    gc.collect()
+    ledger.reset()
+    before = ledger.snapshot()["peak_pool_nbytes"]
+    result = run(c, plan, scheduler)
+    found = ledger.snapshot()
+    assert {name: found[name] for name in MEASURED} == {name: getattr(plan, name) for name in MEASURED}
+    assert found["peak_pool_nbytes"] - before <= plan.peak_tiles_nbytes <= 2**bits
+    assert found["overflow_nbytes"] == 0
+    assert_product(result, a.compute(scheduler="synchronous"), b.compute(scheduler="synchronous"))
+
+
+@pytest.mark.parametrize("pool_nbytes", [4_500_000, 7_000_000, 2**25])
+@pytest.mark.parametrize("chunk", [(200, 200), (100, 800), (800, 100)])
+@pytest.mark.parametrize("dtype", ["float64", "int32"])
+def test_memory_stays_within_the_plan(pool_nbytes: int, chunk: tuple[int, int], dtype: str) -> None:
+    """Tiles, buffers, accumulators, and the chunks that tasks read and hold, all together."""
+    chunks = normalize_chunks(chunk, (800, 800))
+    a, b = random_array(chunks, 1, dtype), random_array(chunks, 2, dtype)
+    with using(resources(pool_nbytes=pool_nbytes)):
+        c = osp.matmul(a, b)
+        (plan,) = osp.plan(c).products
+    reduced = c.max()
+    gc.collect()
+    ledger.reset()
+    tracemalloc.start()
+    try:
+        reduced.compute(scheduler="synchronous")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    graph = 600_000  # the processes' own figure covers it, like everything that is there before
+    allowed = plan.peak_host_nbytes - 2 * PROCESS_NBYTES + graph
+    assert peak + ledger.snapshot()["peak_pool_nbytes"] <= allowed
+
+
+def test_two_products_are_planned_in_one_table() -> None:
+    a = random_array(((300, 300), (300, 300)))
+    plan = osp.plan(osp.matmul(osp.matmul(a, a), a).sum())
+    assert len(plan.products) == 2
+    assert plan.flop == 2 * 2 * 600**3
+    assert plan.shape == ()
+
+
+def test_an_array_without_products_has_a_plan_too() -> None:
+    plan = osp.plan(da.ones((10, 20), chunks=5))
+    assert (plan.shape, plan.dtype, plan.nbytes, plan.residence, plan.tasks) == ((10, 20), "float64", 1600, "host", 8)
+    assert plan.products == ()
+
+
+def test_unknown_sizes_are_named() -> None:
+    x = da.ones((10, 10), chunks=5)
+    with pytest.raises(osp.ArrayError, match="compute_chunk_sizes"):
+        osp.plan(x[x[:, 0] > 0])

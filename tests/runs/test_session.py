@@ -1,0 +1,252 @@
+"""A session computes, stores, checks and records; an interrupted one is taken up where it ended."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import overspill as osp
+from overspill.cluster import Cluster
+from overspill.errors import ClusterError, MemoryBudgetError, UsageError, WorkflowError
+from overspill.runs import ground, params, session, workflow
+from overspill.runs.preview import Preview
+
+SOURCE = r"""
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+
+import overspill as osp
+
+@dataclass(frozen=True)
+class Params:
+    log: Path
+    mode: str = "fine"
+    memory: osp.Nbytes | None = None
+
+def compute(block, mode, log, block_id=None):
+    with (log / "blocks").open("a") as lines:
+        lines.write(f"{block_id}\n")
+    if mode == "crash" and block_id == (1, 1):
+        raise RuntimeError("boom")
+    if mode == "refuse" and block_id == (1, 1):
+        raise osp.WorkflowError("line 7 is odd")
+    if mode == "die" and block_id == (1, 1) and not (log / "died").exists():
+        (log / "died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if mode == "die always":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return block + 1
+
+def build(params):
+    if params.mode == "no plan":
+        a = da.ones((400, 400), chunks=100)
+        return {"x": osp.matmul(a, a, memory=1000)}
+    if params.mode == "no build":
+        return {}[params.mode]
+    x = da.zeros((4, 6), chunks=2).map_blocks(compute, params.mode, params.log, dtype=float, meta=np.empty((0, 0)))
+    return {"x": x, "total": x.sum()}
+
+def check(params, results):
+    if params.mode == "no check":
+        raise KeyError("gone")
+    assert isinstance(results["total"], np.float64)
+    right = (results["x"] == 1).all().compute() and results["total"] == 24 and params.mode != "wrong"
+    return [osp.Check(bool(right), "all are one"), osp.Check(True, "and that is all")]
+"""
+
+
+class Watched:
+    """A watcher that remembers, and interrupts after some blocks."""
+
+    def __init__(self, interrupt_after: int | None = None) -> None:
+        self.heard: list[Any] = []
+        self.interrupt_after = interrupt_after
+
+    def began(self, job: session.Job) -> None:
+        self.heard.append("began")
+
+    def planned(self, preview: Preview, cluster: Cluster) -> None:
+        self.heard.append("planned")
+
+    def advanced(self, done: int, total: int, kept: int) -> None:
+        self.heard.append((done, total, kept))
+        if done == self.interrupt_after:
+            raise KeyboardInterrupt
+
+    def checking(self) -> None:
+        self.heard.append("checking")
+
+
+@pytest.fixture
+def on_two_workers(two_workers: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    monkeypatch.setattr(ground, "started", lambda *arguments: contextlib.nullcontext(two_workers))
+    return two_workers
+
+
+def job(tmp_path: Path, mode: str = "fine", **settings: str) -> session.Job:
+    path = tmp_path / "flow.py"
+    path.write_text(SOURCE)
+    loaded = workflow.load(path)
+    return session.Job(loaded, params.parse(loaded.Params, {"log": str(tmp_path), "mode": mode, **settings}), None)
+
+
+def computed(tmp_path: Path) -> int:
+    return len((tmp_path / "blocks").read_text().splitlines())
+
+
+def recorded(run: Path, name: str) -> dict[str, Any]:
+    return json.loads((run / f"{name}.json").read_text())  # type: ignore[no-any-return]
+
+
+@pytest.mark.usefixtures("on_two_workers")
+def test_everything_is_recorded(tmp_path: Path) -> None:
+    watched = Watched()
+    run = tmp_path / "run"
+    report = session.start(job(tmp_path, memory="64MiB"), run, watched)
+    assert report.passed
+    assert report.values == {"total": 24.0}
+    assert report.blocks == 7
+    assert {path.name for path in run.iterdir()} == {
+        ".lock",
+        "manifest.json",
+        "params.json",
+        "plan.json",
+        "ledger.json",
+        "report.json",
+        "x.zarr",
+        "total.zarr",
+    }
+    assert osp.open(run / "x.zarr").compute().tolist() == [[1] * 6] * 4
+    assert recorded(run, "params") == {"log": str(tmp_path), "mode": "fine", "memory": 64 * 2**20}
+    manifest = recorded(run, "manifest")
+    assert manifest["status"] == "done"
+    assert manifest["started"] < manifest["ended"]
+    assert manifest["packages"].keys() >= {"python", "dask", "numpy", "zarr"}
+    assert recorded(run, "ledger")["blocks"] == 7
+    assert recorded(run, "report")["values"] == {"total": 24.0}
+    assert [check["passed"] for check in recorded(run, "report")["checks"]] == [True, True]
+    assert watched.heard[:3] == ["began", "planned", (0, 7, 0)]
+    assert watched.heard[-2:] == [(7, 7, 0), "checking"]
+    # The total is computed from the same blocks as x.
+    assert computed(tmp_path) == 6
+
+
+def test_a_preview_computes_and_writes_nothing(tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    seen = session.foresee(job(tmp_path))
+    assert [result.name for result in seen.results] == ["x", "total"]
+    assert set(tmp_path.iterdir()) - set(before) == {tmp_path / "flow.py"}
+
+
+@pytest.mark.usefixtures("on_two_workers")
+def test_interrupted_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(session.Interrupted, match=r"4 of 7 blocks are stored") as stopped:
+        session.start(job(tmp_path), run, Watched(interrupt_after=4))
+    assert stopped.value.directory == run
+    assert recorded(run, "manifest")["status"] == "interrupted"
+    stored = len(list((run / "x.zarr").glob("c/*/*")))
+    assert stored >= 3
+    watched = Watched()
+    monkeypatch.chdir("/")
+    report = session.resume(run, watched)
+    assert report.passed
+    first = next(heard for heard in watched.heard if isinstance(heard, tuple))
+    assert first[0] == first[2] >= 3
+    assert report.blocks == 7 - first[2]
+    assert recorded(run, "manifest")["status"] == "done"
+    with pytest.raises(UsageError, match="is done: there is nothing to resume"):
+        session.resume(run, Watched())
+
+
+@pytest.mark.usefixtures("on_two_workers")
+def test_changed_workflow_is_not_resumed(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(session.Interrupted):
+        session.start(job(tmp_path), run, Watched(interrupt_after=1))
+    (tmp_path / "flow.py").write_text(SOURCE + "# changed\n")
+    with pytest.raises(WorkflowError, match="has changed since"):
+        session.resume(run, Watched())
+
+
+def test_no_run_is_not_resumed(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is no run"):
+        session.resume(tmp_path, Watched())
+
+
+@pytest.mark.usefixtures("on_two_workers")
+def test_a_crash_is_one_line_and_a_file(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    line = 1 + SOURCE[: SOURCE.index('RuntimeError("boom")')].count("\n")
+    with pytest.raises(WorkflowError, match=rf"^RuntimeError: boom \(flow\.py:{line}\)$"):
+        session.start(job(tmp_path, "crash"), run, Watched())
+    assert "RuntimeError: boom" in (run / "error.txt").read_text()
+    assert recorded(run, "manifest")["status"] == "failed"
+
+
+@pytest.mark.usefixtures("on_two_workers")
+@pytest.mark.parametrize(("mode", "message"), [("no build", "KeyError: 'no build'"), ("no check", "KeyError: 'gone'")])
+def test_a_crash_outside_tasks(tmp_path: Path, mode: str, message: str) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(WorkflowError, match=rf"^{message} \(flow\.py:\d+\)$"):
+        session.start(job(tmp_path, mode), run, Watched())
+    assert "Traceback" in (run / "error.txt").read_text()
+    assert recorded(run, "manifest")["status"] == "failed"
+
+
+@pytest.mark.usefixtures("on_two_workers")
+def test_what_a_task_refuses_is_no_crash(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(WorkflowError, match=r"^line 7 is odd$"):
+        session.start(job(tmp_path, "refuse"), run, Watched())
+    assert not (run / "error.txt").exists()
+
+
+@pytest.mark.usefixtures("on_two_workers")
+def test_a_wrong_result_is_recorded(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert not session.start(job(tmp_path, "wrong"), run, Watched()).passed
+    assert recorded(run, "manifest")["status"] == "wrong"
+
+
+@pytest.mark.usefixtures("on_two_workers")
+def test_what_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(MemoryBudgetError):
+        session.start(job(tmp_path, "no plan"), tmp_path / "run", Watched())
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("on_two_workers")
+def test_taken_directory_is_refused_before_anything(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "mine").touch()
+    with pytest.raises(UsageError, match="is not empty"):
+        session.start(job(tmp_path), run, Watched())
+    assert [path.name for path in run.iterdir()] == ["mine"]
+    assert not (tmp_path / "blocks").exists()
+
+
+@pytest.mark.usefixtures("on_two_workers")
+def test_killed_worker_is_no_failure(tmp_path: Path) -> None:
+    assert session.start(job(tmp_path, "die"), tmp_path / "run", Watched()).passed
+    assert (tmp_path / "died").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("on_two_workers")
+def test_block_that_kills_every_worker(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="one block ended 4 workers"):
+        session.start(job(tmp_path, "die always"), tmp_path / "run", Watched())
+
+
+def test_equal_jobs_have_equal_tokens(tmp_path: Path) -> None:
+    assert job(tmp_path).token == job(tmp_path).token
+    assert job(tmp_path).token != job(tmp_path, "other").token
