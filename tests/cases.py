@@ -40,10 +40,8 @@ def matrix(shape: tuple[int, ...], dtype: str, seed: int = 0) -> NDArray[Any]:
 def assert_product(c: Any, a: NDArray[Any], b: NDArray[Any]) -> None:
     """`c` is what NumPy makes of ``a @ b``: exactly for integers, to rounding for floats."""
     dtype = np.result_type(a, b)
-    if dtype == np.float16:
-        expected = (a.astype(np.float32) @ b.astype(np.float32)).astype(np.float16)
-    else:
-        expected = a @ b
+    sums = np.dtype(np.float32) if dtype == np.float16 else dtype
+    expected = (a.astype(sums) @ b.astype(sums)).astype(dtype)
     assert c.dtype == dtype
     assert c.shape == expected.shape
     if dtype.name not in TOLERANCE:

@@ -8,7 +8,16 @@ from overspill.units import format_nbytes, format_rate, format_seconds, parse_nb
 
 @pytest.mark.parametrize(
     ("text", "nbytes"),
-    [("48MiB", 48 * 2**20), ("2 GB", 2 * 10**9), ("1kiB", 1024), ("17", 17), (17, 17), (1.5, 1), ("0", 0), ("1e3", 1000)],
+    [
+        ("48MiB", 48 * 2**20),
+        ("2 GB", 2 * 10**9),
+        ("1kiB", 1024),
+        ("17", 17),
+        (17, 17),
+        (1.5, 1),
+        ("0", 0),
+        ("1e3", 1000),
+    ],
 )
 def test_sizes_are_read_as_people_write_them(text: object, nbytes: int) -> None:
     assert parse_nbytes(text) == nbytes
@@ -34,7 +43,9 @@ def test_written_bytes_read_back_to_three_digits(nbytes: int) -> None:
     assert parse_nbytes(format_nbytes(nbytes)) == pytest.approx(nbytes, rel=6e-3, abs=1)
 
 
-@pytest.mark.parametrize(("rate", "text"), [(0, "0 FLOP/s"), (999, "999 FLOP/s"), (1e3, "1 kFLOP/s"), (55.5e9, "55.5 GFLOP/s")])
+@pytest.mark.parametrize(
+    ("rate", "text"), [(0, "0 FLOP/s"), (999, "999 FLOP/s"), (1e3, "1 kFLOP/s"), (55.5e9, "55.5 GFLOP/s")]
+)
 def test_rates_are_written_in_decimal_units(rate: float, text: str) -> None:
     assert format_rate(rate, "FLOP/s") == text
 

@@ -49,7 +49,7 @@ def cpu_rates() -> Rates:
         upload_per_s=5e9,
         download_per_s=5e9,
         disk_per_s=0.5e9,
-        recompute_per_s=0.3e9,
+        recompute_per_s=0.4e9,
         task_s=2e-3,
         source="built-in figures for a CPU core",
     )
@@ -64,7 +64,7 @@ def cuda_rates() -> Rates:
         upload_per_s=47e9 if hopper else 20e9,
         download_per_s=36e9 if hopper else 20e9,
         disk_per_s=0.5e9,
-        recompute_per_s=0.3e9,
+        recompute_per_s=0.4e9,
         task_s=5e-3,
         source=f"built-in figures for {name}" if hopper else f"built-in figures ({name} is not among those measured)",
     )

@@ -40,7 +40,9 @@ def test_on_a_host_a_tile_is_a_handle() -> None:
     assert sent < 1000
 
 
-@pytest.mark.parametrize("context", [OTHER_HOST, FORWARDED, {}, None, {"pickle-protocol": 5, "sender": {}, "recipient": {}}])
+@pytest.mark.parametrize(
+    "context", [OTHER_HOST, FORWARDED, {}, None, {"pickle-protocol": 5, "sender": {}, "recipient": {}}]
+)
 def test_elsewhere_it_is_its_bytes(context: dict[str, Any] | None) -> None:
     x = tile()
     y, sent = round_trip(x, context)
@@ -49,7 +51,9 @@ def test_elsewhere_it_is_its_bytes(context: dict[str, Any] | None) -> None:
     assert sent >= x.nbytes
 
 
-@pytest.mark.parametrize("x", [np.arange(50_000.0), np.array(["a", None], dtype=object), np.float64(3), np.ones((3, 0))])
+@pytest.mark.parametrize(
+    "x", [np.arange(50_000.0), np.array(["a", None], dtype=object), np.float64(3), np.ones((3, 0))]
+)
 def test_other_arrays_travel_as_ever(x: Any) -> None:
     y, _ = round_trip(x, SAME_HOST)
     np.testing.assert_array_equal(y, x)

@@ -142,6 +142,17 @@ def test_tiny_and_huge_values_pass():
         assert verify_matmul(x, y, x @ y).passed
 
 
+@pytest.mark.parametrize("dtype", ["float32", "complex128", "int32"])
+def test_chunks_on_either_side(xp, dtype):
+    rng = np.random.default_rng(5)
+    a, b = operand(rng, (60, 70), dtype), operand(rng, (70, 80), dtype)
+    wrong = product(a, b)
+    wrong[3, 4] += 100
+    x, y, right, wrong = (da.from_array(xp.asarray(z), chunks=32, asarray=False) for z in (a, b, product(a, b), wrong))
+    assert verify_matmul(x, y, right).passed
+    assert not verify_matmul(x, y, wrong).passed
+
+
 def test_vectors_on_either_side():
     a, v = np.arange(12.0).reshape(3, 4), np.arange(4.0)
     assert verify_matmul(a, v, a @ v).passed

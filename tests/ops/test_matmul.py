@@ -42,7 +42,14 @@ def test_every_element_type_is_numpys_product(xp: ModuleType, dtype: str) -> Non
 
 @pytest.mark.parametrize(
     ("left", "right"),
-    [("float32", "float64"), ("int32", "float32"), ("bool", "uint8"), ("int64", "complex64"), (">f8", ">f8"), ("uint64", "int8")],
+    [
+        ("float32", "float64"),
+        ("int32", "float32"),
+        ("bool", "uint8"),
+        ("int64", "complex64"),
+        (">f8", ">f8"),
+        ("uint64", "int8"),
+    ],
 )
 def test_mixed_types_are_promoted_as_numpy_does(left: str, right: str) -> None:
     a, b = matrix((50, 40), "int8", 1).astype(left), matrix((40, 30), "int8", 2).astype(right)
@@ -51,9 +58,21 @@ def test_mixed_types_are_promoted_as_numpy_does(left: str, right: str) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.data(), cuts(), cuts(), cuts(), st.sampled_from(["float64", "int32"]), st.sampled_from(["synchronous", "threads"]))
+@given(
+    st.data(),
+    cuts(),
+    cuts(),
+    cuts(),
+    st.sampled_from(["float64", "int32"]),
+    st.sampled_from(["synchronous", "threads"]),
+)
 def test_any_ragged_chunks_will_do(
-    data: st.DataObject, rows: tuple[int, ...], inner: tuple[int, ...], columns: tuple[int, ...], dtype: str, scheduler: Any
+    data: st.DataObject,
+    rows: tuple[int, ...],
+    inner: tuple[int, ...],
+    columns: tuple[int, ...],
+    dtype: str,
+    scheduler: Any,
 ) -> None:
     k = sum(inner)
     other = data.draw(st.integers(1, k).map(lambda first: (first, k - first) if first < k else (k,)))
@@ -78,7 +97,15 @@ def test_vectors_may_stand_on_either_side(left: tuple[int, ...], right: tuple[in
 @pytest.mark.parametrize("residence", ["auto", "host"])
 @pytest.mark.parametrize(
     ("left", "right"),
-    [((0, 5), (5, 3)), ((4, 0), (0, 3)), ((4, 5), (5, 0)), ((0, 0), (0, 0)), ((0,), (0,)), ((0,), (0, 4)), ((4, 0), (0,))],
+    [
+        ((0, 5), (5, 3)),
+        ((4, 0), (0, 3)),
+        ((4, 5), (5, 0)),
+        ((0, 0), (0, 0)),
+        ((0,), (0,)),
+        ((0,), (0, 4)),
+        ((4, 0), (0,)),
+    ],
 )
 def test_nothing_times_anything_is_numpys_answer(left: tuple[int, ...], right: tuple[int, ...], residence: Any) -> None:
     a, b = np.ones(left, "float32"), np.ones(right, "float32")
@@ -134,7 +161,9 @@ def test_building_computes_nothing() -> None:
 
 def test_the_same_product_has_the_same_name() -> None:
     def build(seed: int = 0, **keywords: Any) -> str:
-        return str(osp.matmul(random_array(((40, 60), (50, 50)), seed), random_array(((70, 30), (100,)), 9), **keywords).name)
+        return str(
+            osp.matmul(random_array(((40, 60), (50, 50)), seed), random_array(((70, 30), (100,)), 9), **keywords).name
+        )
 
     with using(resources()):
         names = {build(), build()}
@@ -192,67 +221,6 @@ def test_what_is_dear_to_make_is_made_once() -> None:
     assert product(c).plan.hold_a
     c.compute(scheduler="synchronous")
     assert len(made) == 4
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "kind", "message"),
-    [
-        (np.ones((3, 4)), np.ones((5, 6)), osp.ArrayError, r"\(3, 4\) and \(5, 6\) do not match.* 4 columns .* 5 rows"),
-        (np.ones(3), np.ones((4, 2)), osp.ArrayError, "do not match"),
-        (np.ones((2, 3, 3)), np.ones((3, 3)), osp.ArrayError, "a has 3 dimensions"),
-        (np.ones((3, 3)), np.float64(2), osp.ArrayError, "b has 0 dimensions"),
-        (np.ones((3, 3)), np.full((3, 3), "x", object), osp.DTypeError, r"object: cast with x\.astype"),
-        (np.ones((3, 3)), np.zeros((3, 3), [("re", "f4"), ("im", "f4")]), osp.DTypeError, "cannot multiply"),
-        (np.full((3, 3), "x"), np.ones((3, 3)), osp.DTypeError, "cannot multiply"),
-        (np.ones((3, 3), "datetime64[s]"), np.ones((3, 3)), osp.DTypeError, "datetime64"),
-        (np.ones((3, 3), np.longdouble), np.ones((3, 3)), osp.DTypeError, "cannot multiply"),
-    ],
-)
-def test_operands_it_cannot_take_are_named(a: Any, b: Any, kind: type[Exception], message: str) -> None:
-    with pytest.raises(kind, match=message) as caught:
-        osp.matmul(a, b)
-    assert "\n" not in str(caught.value)
-
-
-def test_unknown_chunk_sizes_are_named_with_the_way_out() -> None:
-    x = da.ones((10, 10), chunks=5)
-    unknown = x[x[:, 0] > 0]
-    with pytest.raises(osp.ArrayError, match=r"b has chunks of unknown size: call b\.compute_chunk_sizes\(\) first"):
-        osp.matmul(x, unknown)
-    unknown.compute_chunk_sizes()
-    assert osp.matmul(x, unknown).sum().compute() == 1000
-
-
-def test_chunks_that_are_no_plain_arrays_are_refused() -> None:
-    masked = da.ma.masked_greater(da.ones((10, 10), chunks=5), 0)
-    with pytest.raises(osp.ArrayError, match=r"a has MaskedArray: convert them with a\.map_blocks"):
-        osp.matmul(masked, masked)
-
-
-@pytest.mark.parametrize("chunks", [((3, 3), (10,)), (5, 5, 5), "many", (2.5, 3), ((-5, 15), 10)])
-def test_tiles_that_cannot_cut_the_result_are_named(chunks: Any) -> None:
-    with pytest.raises(osp.ArrayError, match=r"chunks=.* cannot cut a result of shape \(10, 10\)"):
-        osp.matmul(da.ones((10, 10)), da.ones((10, 10)), chunks=chunks)
-
-
-@pytest.mark.parametrize("keywords", [{"memory": "lots"}, {"memory": -1}, {"residence": "gpu"}, {"device_memory": "x"}])
-def test_arguments_that_cannot_be_used_are_named(keywords: dict[str, Any]) -> None:
-    with pytest.raises(osp.UsageError) as caught:
-        osp.matmul(da.ones((10, 10)), da.ones((10, 10)), **keywords)
-    assert repr(next(iter(keywords.values()))) in str(caught.value)
-
-
-@pytest.mark.parametrize("memory", [0, "1kiB", "100kiB"])
-def test_a_budget_too_small_is_refused_with_both_numbers(memory: Any) -> None:
-    a = random_array(((300,) * 4, (300,) * 4))
-    with pytest.raises(osp.MemoryBudgetError, match=r"tile budget \S+ \w+ cannot hold .*\(\S+ MiB\): raise memory="):
-        osp.matmul(a, a, memory=memory)
-
-
-def test_a_result_on_a_gpu_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("overspill.backend.gpus", lambda: ())
-    with pytest.raises(osp.ClusterError, match="no GPU|none here"):
-        osp.matmul(da.ones((10, 10)), da.ones((10, 10)), residence="device")
 
 
 @pytest.mark.gpu

@@ -52,7 +52,9 @@ def test_measured_equals_planned(
     k = sum(inner)
     first = data.draw(st.integers(1, k))
     a = random_array((rows, inner), 1, dtype)
-    b = random_array((data.draw(st.sampled_from([inner, (first, k - first) if first < k else (k,)])), columns), 2, dtype)
+    b = random_array(
+        (data.draw(st.sampled_from([inner, (first, k - first) if first < k else (k,)])), columns), 2, dtype
+    )
     scheduler, workers, threads = how
     with using(resources(workers=workers, threads=threads, pool_nbytes=2**bits)):
         try:

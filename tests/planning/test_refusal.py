@@ -15,7 +15,9 @@ def test_operands_that_must_be_held_are_named_with_their_size() -> None:
 
 
 def test_chunks_that_a_task_reads_are_named() -> None:
-    with pytest.raises(MemoryBudgetError, match=r"tile budget 2 MiB cannot hold .* 1000 × 1000 float64 chunks it reads"):
+    with pytest.raises(
+        MemoryBudgetError, match=r"tile budget 2 MiB cannot hold .* 1000 × 1000 float64 chunks it reads"
+    ):
         plan_matmul(AGAIN, AGAIN, "float64", resources(pool_nbytes=2**21))
 
 

@@ -91,7 +91,7 @@ def test_unknown_name_lists_the_names() -> None:
 
 
 def test_missing_value_tells_what_to_add() -> None:
-    with pytest.raises(UsageError, match=r"'n' \(a whole number\) has no value: add --set n="):
+    with pytest.raises(UsageError, match=r"'n' \(a whole number\) has no value: add --set n=VALUE"):
         parse(Required, {})
     assert parse(Required, {"n": "1"}).size == 1024
 

@@ -88,7 +88,9 @@ def multiply(
     )
     a_rows, b_columns = intervals(a_chunks[0]), intervals(b_chunks[1])
     a_strip = [[make(a[slice(*a_rows[p.chunk]), slice(*ks)]) for ks in intervals(a_chunks[1])] for p in row_pieces]
-    b_strip = [[make(b[slice(*ks), slice(*b_columns[p.chunk])]) for ks in intervals(b_chunks[0])] for p in column_pieces]
+    b_strip = [
+        [make(b[slice(*ks), slice(*b_columns[p.chunk])]) for ks in intervals(b_chunks[0])] for p in column_pieces
+    ]
     return multiply_tile(task, a_strip, b_strip)
 
 
@@ -126,7 +128,9 @@ def test_host_chunks_make_a_tile_on_the_gpu(dtype: str, source: str) -> None:
 
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("width", [1, 16, 89, 260])
-@pytest.mark.parametrize("tile", [((0, 1), (0, 1)), ((0, 190), (0, 210)), ((69, 71), (109, 111)), ((70, 160), (0, 110))])
+@pytest.mark.parametrize(
+    "tile", [((0, 1), (0, 1)), ((0, 190), (0, 210)), ((69, 71), (109, 111)), ((70, 160), (0, 110))]
+)
 def test_any_tile_and_any_panels_will_do(side: str, width: int, tile: Any) -> None:
     a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
     c = multiply(a, b, as_tile, side, tile=tile, width=width)
@@ -137,7 +141,7 @@ def test_any_tile_and_any_panels_will_do(side: str, width: int, tile: Any) -> No
 def test_chunks_of_mixed_order_share_a_panel(side: str) -> None:
     a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
     turn = iter(range(100))
-    c = multiply(a, b, lambda x: (as_tile(x) if next(turn) % 2 else np.asfortranarray(x)), side)
+    c = multiply(a, b, lambda x: as_tile(x) if next(turn) % 2 else np.asfortranarray(x), side)
     assert_product(c, a[20:175], b[:, 60:200])
 
 
@@ -216,7 +220,7 @@ def test_threads_share_a_device(side: str) -> None:
 
 
 def test_the_next_panel_is_uploaded_while_one_is_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The product of panel k waits, here, for the upload of panel k + 1 to have begun: without overlap it never ends."""
+    """Here the product of panel k waits for the upload of panel k + 1 to begin: without overlap it never ends."""
     from overspill.stream.cpu import CPUTileStream
 
     a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)

@@ -56,8 +56,10 @@ class MatmulPlan:
         Most bytes of tiles, in all pools together.
     peak_host_nbytes
         Most host memory: tiles, what tasks need besides, and the processes themselves.
+    prepare_s
+        Seconds to make the held operands, as far as they are not made already.
     predicted_s
-        Seconds.
+        Seconds in all.
     bound
         What takes the time: ``"compute"``, ``"link"``, ``"disk"`` or ``"recompute"``.
     figures
@@ -82,6 +84,7 @@ class MatmulPlan:
     peak_device_nbytes: int
     peak_tiles_nbytes: int
     peak_host_nbytes: int
+    prepare_s: float
     predicted_s: float
     bound: str
     figures: str
@@ -150,8 +153,10 @@ def _best(
             break  # all fits in memory: making a chunk twice gains nothing
     if not plans:
         raise MemoryBudgetError(refusal(a, b, dtype, per_element, resources, chunks))
-    fastest = min(plan.predicted_s for plan in plans)
-    near = [plan for plan in plans if plan.predicted_s <= NEARLY * fastest]
+    fastest = min(plans, key=lambda plan: plan.predicted_s)
+    # Making the operands takes its time whatever the tiles: it must not blur what tells tilings apart.
+    longest_s = fastest.prepare_s + NEARLY * (fastest.predicted_s - fastest.prepare_s)
+    near = [plan for plan in plans if plan.predicted_s <= longest_s]
     return min(near, key=lambda plan: (max(plan.rows) * max(plan.columns), plan.predicted_s))
 
 
@@ -195,7 +200,8 @@ def _fit(
         panel_width=max(panels),
         panel_share=max(panels) / k,
     )
-    predicted_s, bound = cost.predict(traffic, resources, per_element.rate)
+    product_s, bound = cost.predict(traffic, resources, per_element.rate)
+    prepare_s = cost.prepare_s(traffic, resources)
     return MatmulPlan(
         dtype=dtype,
         side="cupy" if resources.device == "cuda" else "numpy",
@@ -215,7 +221,8 @@ def _fit(
         peak_device_nbytes=peaks.device_nbytes,
         peak_tiles_nbytes=peaks.tiles_nbytes,
         peak_host_nbytes=peaks.host_nbytes,
-        predicted_s=predicted_s,
+        prepare_s=prepare_s,
+        predicted_s=prepare_s + product_s,
         bound=bound,
         figures=resources.rates.source,
     )

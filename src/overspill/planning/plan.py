@@ -127,5 +127,8 @@ def _peaks(host: int, device: int) -> str:
 def _describe_time(plan: Plan) -> str:
     bounds = " and ".join(dict.fromkeys(product.bound for product in plan.products))
     figures = "; ".join(dict.fromkeys(product.figures for product in plan.products))
-    rate = format_rate(plan.flop / plan.predicted_s, "FLOP/s") if plan.predicted_s else ""
-    return f"{format_seconds(plan.predicted_s)} ({rate}), bound by {bounds}; from {figures}"
+    prepare_s = sum(product.prepare_s for product in plan.products)
+    product_s = plan.predicted_s - prepare_s
+    made = f"{format_seconds(prepare_s)} to make the operands, then " if prepare_s else ""
+    rate = format_rate(plan.flop / product_s, "FLOP/s")
+    return f"{made}{format_seconds(product_s)} ({rate}), bound by {bounds}; from {figures}"

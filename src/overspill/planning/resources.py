@@ -17,9 +17,9 @@ class Rates:
     upload_per_s, download_per_s
         Host to device and back, bytes per second, all devices copying at once.
     disk_per_s
-        Reading a store, bytes per second of one worker.
+        Reading a store, bytes per second of one task.
     recompute_per_s
-        Making a chunk anew from a cheap graph, bytes per second of one worker.
+        Making a chunk from a cheap graph, bytes per second of one task.
     task_s
         What one task costs besides its work, seconds.
     source

@@ -71,7 +71,7 @@ def parse(params_class: type, settings: Mapping[str, str]) -> Any:
     kinds = types_of(params_class)
     for name, field in fields.items():
         if name not in settings and _is_required(field):
-            raise UsageError(f"parameter {name!r} ({describe(kinds[name])}) has no value: add --set {name}=...")
+            raise UsageError(f"parameter {name!r} ({describe(kinds[name])}) has no value: add --set {name}=VALUE")
     return _construct(params_class, {name: _read(name, text, kinds[name]) for name, text in settings.items()})
 
 
