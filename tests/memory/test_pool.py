@@ -173,7 +173,7 @@ def test_threads_never_share_a_block(pool: Pool) -> None:
 @pytest.mark.stress
 def test_threads_never_share_a_block_for_long(pool: Pool) -> None:
     pool.limit_nbytes = 30 * PAGE
-    hammer(pool, 20_000, threads=16)
+    hammer(pool, 8_000, threads=16)
 
 
 def test_descriptors_do_not_pile_up(pool: Pool) -> None:

@@ -74,7 +74,7 @@ _devices: dict[str, Device] = {}
 
 
 def device(side: Literal["numpy", "cupy"]) -> Device:
-    """The device of this process for `side`: one, whichever thread asks first, for its buffers count against a budget."""
+    """The one device of this process for `side`, whichever thread asks: its buffers count against a budget."""
     with _lock:
         if side not in _devices:
             _devices[side] = _make(side)
