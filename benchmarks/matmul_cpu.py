@@ -38,8 +38,10 @@ def main() -> None:
         with memory.sampled() as peak:
             result = product.persist()
             wait(result)
-        print(f"peak memory, all processes: measured {peak.nbytes / 2**20:.0f} MiB, "
-              f"planned {plan.peak_host_nbytes / 2**20:.0f} MiB ({peak.nbytes / plan.peak_host_nbytes:.2f} of it)")
+        print(
+            f"peak memory, all processes: measured {peak.nbytes / 2**20:.0f} MiB, "
+            f"planned {plan.peak_host_nbytes / 2**20:.0f} MiB ({peak.nbytes / plan.peak_host_nbytes:.2f} of it)"
+        )
         reference = a.compute(), b.compute()
         expected = reference[0] @ reference[1]
         seconds = race(contenders(a, b, reference, arguments.chunk), expected, arguments.repeats)
@@ -47,10 +49,19 @@ def main() -> None:
     for name, times in seconds.items():
         ratio = statistics.median(numpy / own for numpy, own in zip(seconds["numpy, 2 threads"], times, strict=True))
         print(f"{name:<28} {record.spread(times)}  {flop / statistics.median(times) / 1e9:8.1f}  {ratio:.3f}")
-    path = record.write("matmul_cpu", {
-        "n": n, "chunk": arguments.chunk, "workers": WORKERS, "dtype": "float64", "seconds": seconds,
-        "peak_nbytes": peak.nbytes, "planned_peak_nbytes": plan.peak_host_nbytes, "predicted_s": plan.predicted_s,
-    })
+    path = record.write(
+        "matmul_cpu",
+        {
+            "n": n,
+            "chunk": arguments.chunk,
+            "workers": WORKERS,
+            "dtype": "float64",
+            "seconds": seconds,
+            "peak_nbytes": peak.nbytes,
+            "planned_peak_nbytes": plan.peak_host_nbytes,
+            "predicted_s": plan.predicted_s,
+        },
+    )
     print(f"\nwritten: {path}")
 
 
@@ -75,9 +86,7 @@ def contenders(
     }
 
 
-def race(
-    products: dict[str, Callable[[], object]], expected: np.ndarray, repeats: int
-) -> dict[str, list[float]]:
+def race(products: dict[str, Callable[[], object]], expected: np.ndarray, repeats: int) -> dict[str, list[float]]:
     """Seconds of every contender, taken in turn so that a drift of the machine's speed meets all of them."""
     seconds: dict[str, list[float]] = {name: [] for name in products}
     for repeat in range(-1, repeats):  # the first round warms up, and checks

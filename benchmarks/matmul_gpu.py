@@ -56,15 +56,31 @@ def main() -> None:
     print(f"largest relative error in {SAMPLES} rows and columns: {error:.1e}")
     assert error < 1e-12
     median = statistics.median(warm_s)
-    print(f"first {first_s:.2f} s; warm {record.spread(warm_s)} s = {flop / median / 1e12:.1f} TFLOP/s, "
-          f"{flop / median / peak:.3f} of the {peak / 1e12:.1f} that the GPUs sustain; predicted {plan.predicted_s:.3f} s")
-    print(f"stream buffers on a GPU: {measured['peak_device_nbytes'] / 2**30:.2f} GiB, "
-          f"planned {plan.peak_device_nbytes / 2**30:.2f}")
-    path = record.write(f"matmul_gpu_{n}", {
-        "n": n, "chunk": arguments.chunk, "dtype": "float64", "workers": cluster.resources.workers,
-        "device_memory": arguments.device_memory, "error": error, "first_s": first_s, "warm_s": warm_s,
-        "tflop_per_s": flop / median / 1e12, "peak_tflop_per_s": peak / 1e12, "ledger": measured, "plan": plan.to_dict(),
-    })
+    print(
+        f"first {first_s:.2f} s; warm {record.spread(warm_s)} s = {flop / median / 1e12:.1f} TFLOP/s, "
+        f"{flop / median / peak:.3f} of the {peak / 1e12:.1f} that the GPUs sustain; predicted {plan.predicted_s:.3f} s"
+    )
+    print(
+        f"stream buffers on a GPU: {measured['peak_device_nbytes'] / 2**30:.2f} GiB, "
+        f"planned {plan.peak_device_nbytes / 2**30:.2f}"
+    )
+    path = record.write(
+        f"matmul_gpu_{n}",
+        {
+            "n": n,
+            "chunk": arguments.chunk,
+            "dtype": "float64",
+            "workers": cluster.resources.workers,
+            "device_memory": arguments.device_memory,
+            "error": error,
+            "first_s": first_s,
+            "warm_s": warm_s,
+            "tflop_per_s": flop / median / 1e12,
+            "peak_tflop_per_s": peak / 1e12,
+            "ledger": measured,
+            "plan": plan.to_dict(),
+        },
+    )
     print(f"written: {path}")
 
 
