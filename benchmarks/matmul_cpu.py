@@ -13,11 +13,11 @@ from collections.abc import Callable
 
 import dask.array as da
 import numpy as np
+import record
 from distributed import wait
 
 import memory
 import overspill as osp
-import record
 
 WORKERS = 2
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+import record
 from distributed import Client, wait
 
 import overspill as osp
-import record
 from overspill.memory import ledger
 
 PEAK_SIDE = 16384

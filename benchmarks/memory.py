@@ -18,7 +18,7 @@ class Peak:
 
 @contextmanager
 def sampled(interval_s: float = 0.1) -> Iterator[Peak]:
-    """Sample the proportional set sizes of all processes inside the block; reading them slows the processes a little."""
+    """Sample the proportional set sizes of all processes inside the block, which slows them a little."""
     peak, done = Peak(), threading.Event()
 
     def sample() -> None:

@@ -151,7 +151,7 @@ def _stop(cluster: SpecCluster) -> None:
 
 
 def _end_large_workers(cluster: SpecCluster) -> None:
-    """End the workers that hold so much memory that the system needs longer to take it back than Dask waits for them."""
+    """End the workers that hold so much memory that taking it back takes the system longer than Dask waits for them."""
     large = []
     for nanny in list(cluster.workers.values()):
         with suppress(psutil.NoSuchProcess):
