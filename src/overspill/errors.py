@@ -30,7 +30,7 @@ class StoreExistsError(StorageError, FileExistsError):
 
 
 class StaleTileError(OverspillError, OSError):
-    """A handle arrived after its tile was recycled or its sender died; like any OSError, Dask takes it for a lost worker."""
+    """A handle that arrived after its tile was recycled or its sender died; an OSError, as Dask expects of lost workers."""
 
 
 class UsageError(OverspillError, ValueError):

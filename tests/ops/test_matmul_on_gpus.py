@@ -8,7 +8,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
-from distributed import wait
+from distributed import futures_of, wait
 
 import overspill as osp
 from cases import assert_product, random_array
@@ -62,10 +62,10 @@ def test_device_operands(gpu_workers: Cluster, residence: Any) -> None:
     a, b = (on_devices(x) for x in operands())
     c = osp.matmul(a, b, residence=residence, chunks=(700, 1100)).persist()
     wait(c)
-    kinds = gpu_workers.client.gather(
-        gpu_workers.client.map(lambda block: type(block).__module__, list(c.to_delayed().ravel()), pure=False)
-    )
-    assert {kind.split(".")[0] for kind in kinds} == {"numpy" if residence == "host" else "cupy"}
+    kinds = gpu_workers.client.map(lambda block: type(block).__module__, futures_of(c), pure=False)
+    assert {kind.split(".")[0] for kind in gpu_workers.client.gather(kinds)} == {
+        "numpy" if residence == "host" else "cupy"
+    }
     values = (x.compute() for x in operands())
     result = c.compute()
     assert_product(result if residence == "host" else result.get(), *values)
@@ -75,7 +75,7 @@ def test_tiles_go_from_gpu_workers_to_the_client_as_handles(gpu_workers: Cluster
     from overspill.memory import is_tile
 
     a, b = operands()
-    tile = osp.matmul(a, b, chunks=(700, 1100)).blocks[0, 0].compute()
+    tile = futures_of(osp.matmul(a, b, chunks=(700, 1100)).persist())[0].result()
     assert is_tile(tile)
     assert tile.shape == (700, 1100)
 
