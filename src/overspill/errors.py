@@ -30,7 +30,7 @@ class StoreExistsError(StorageError, FileExistsError):
 
 
 class StaleTileError(OverspillError, OSError):
-    """A handle that arrived after its tile was recycled or its sender died; an OSError, as Dask expects of lost workers."""
+    """A handle that came after its tile was recycled or its sender died: an OSError, as Dask expects of lost workers."""
 
 
 class UsageError(OverspillError, ValueError):
