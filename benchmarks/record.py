@@ -9,10 +9,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import overspill
 from overspill import backend, machine
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("overspill", "dask", "distributed", "numpy", "scipy", "zarr", "cupy-cuda12x", "cupy-cuda13x", "dask-cuda")
+PACKAGES = ("dask", "distributed", "numpy", "scipy", "zarr", "cupy-cuda12x", "cupy-cuda13x", "dask-cuda")
 
 
 def write(name: str, figures: dict[str, Any]) -> Path:
@@ -32,7 +33,8 @@ def where() -> dict[str, Any]:
         "gpus": [gpu.name for gpu in backend.gpus()],
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "versions": {name: version for name in PACKAGES if (version := _version(name))},
+        "versions": {"overspill": overspill.__version__}
+        | {name: version for name in PACKAGES if (version := _version(name))},
     }
 
 

@@ -30,7 +30,7 @@ class StoreExistsError(StorageError, FileExistsError):
 
 
 class StaleTileError(OverspillError, OSError):
-    """A handle that came after its tile was recycled or its sender died: an OSError, as Dask expects of lost workers."""
+    """A handle came after its tile was recycled or its sender died; an OSError, which Dask takes for a lost worker."""
 
 
 class UsageError(OverspillError, ValueError):

@@ -42,6 +42,8 @@ class MatmulPlan:
         Whether the operand's chunks are kept as tiles.
     hold_result
         Whether the whole result fits beside them; otherwise its tiles must be used up as they come.
+    order
+        In which order the tiles are made, as far as Dask is free to follow it.
     tasks
         Number of output tiles.
     flop
@@ -75,6 +77,7 @@ class MatmulPlan:
     hold_a: bool
     hold_b: bool
     hold_result: bool
+    order: Literal["row-major"]
     tasks: int
     flop: int
     read_nbytes: int
@@ -212,6 +215,7 @@ def _fit(
         hold_a=hold_a,
         hold_b=hold_b,
         hold_result=peaks.hold_result,
+        order="row-major",
         tasks=traffic.tasks,
         flop=traffic.flop,
         read_nbytes=traffic.read_nbytes,
