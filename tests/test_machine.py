@@ -14,10 +14,24 @@ def test_there_is_a_core_and_memory() -> None:
 
 
 def test_a_control_group_limits_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = {"/sys/fs/cgroup/memory.max": "3000\n", "/sys/fs/cgroup/memory.current": "1000\n"}
-    monkeypatch.setattr(Path, "read_text", lambda path: limits[str(path)])
+    files = {"/proc/self/cgroup": "0::/user.slice/job\n"}
+    for group, limit in (("/user.slice/job", "3000"), ("/user.slice", "max"), ("", "2900")):
+        where = f"/sys/fs/cgroup{group}/memory"
+        files |= {f"{where}.max": f"{limit}\n", f"{where}.current": "2000\n"}
+        files[f"{where}.stat"] = "anon 500\ninactive_file 1000\n"
+
+    def read(path: Path) -> str:
+        if str(path) not in files:
+            raise FileNotFoundError(path)
+        return files[str(path)]
+
+    monkeypatch.setattr(Path, "read_text", read)
+    assert machine.available_nbytes() == 1900
+    files["/sys/fs/cgroup/memory.max"] = "max\n"
     assert machine.available_nbytes() == 2000
-    limits["/sys/fs/cgroup/memory.max"] = "max\n"
+    files["/sys/fs/cgroup/user.slice/job/memory.max"] = "100\n"
+    assert machine.available_nbytes() == 0
+    del files["/proc/self/cgroup"]
     assert machine.available_nbytes() > 2000
 
 

@@ -5,6 +5,7 @@ The built-in figures are conservative: an H200's are 9/10 of what one server mea
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -25,15 +26,27 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+CGROUPS = Path("/sys/fs/cgroup")
+
+
 def available_nbytes() -> int:
-    """Host memory still to be had, in bytes, within the control group's limit where there is one."""
-    available = int(psutil.virtual_memory().available)
-    limit = Path("/sys/fs/cgroup/memory.max")
-    used = Path("/sys/fs/cgroup/memory.current")
+    """Host memory still to be had, in bytes, within the limits of the control groups that this process is in."""
+    return max(0, min([int(psutil.virtual_memory().available), *_left_in_groups()]))
+
+
+def _left_in_groups() -> Iterator[int]:
+    """What each control group from this process's own up to the root leaves, file pages counted as free."""
     try:
-        return min(available, int(limit.read_text()) - int(used.read_text()))
-    except (OSError, ValueError):
-        return available
+        name = Path("/proc/self/cgroup").read_text().rpartition("::")[2].strip().lstrip("/")
+    except OSError:
+        return
+    for group in (CGROUPS / name, *(CGROUPS / name).parents):
+        try:
+            limit, used = (int((group / f"memory.{what}").read_text()) for what in ("max", "current"))
+            counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            yield limit - used + int(counts["inactive_file"])
+        except (OSError, ValueError, KeyError):
+            continue  # no limit here, or not a control group any more
 
 
 def cpu_rates() -> Rates:

@@ -1,9 +1,8 @@
 import os
-import resource
 
 import pytest
 
-from overspill.cluster.environment import inherited, raise_descriptor_limit
+from overspill.cluster.environment import inherited
 
 
 def test_one_blas_thread_inside_and_everything_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,14 +18,3 @@ def test_one_blas_thread_inside_and_everything_put_back(monkeypatch: pytest.Monk
 def test_a_chosen_number_of_threads_stands() -> None:
     with inherited({"OPENBLAS_NUM_THREADS": 4}):
         assert (os.environ["OPENBLAS_NUM_THREADS"], os.environ["OMP_NUM_THREADS"]) == ("4", "1")
-
-
-def test_descriptor_limit_is_raised_to_what_is_allowed() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowered = min(hard, 256) if hard != resource.RLIM_INFINITY else 256
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowered, hard))
-    try:
-        raise_descriptor_limit()
-        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,7 +1,6 @@
-"""What worker processes inherit from this one: environment variables and the limit on open files."""
+"""What worker processes inherit from this one: environment variables."""
 
 import os
-import resource
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -29,10 +28,3 @@ def inherited(env: Mapping[str, object]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def raise_descriptor_limit() -> None:
-    """Allow this process as many open files as the system lets it have: each tile holds descriptors."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -5,7 +5,6 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from tornado.ioloop import PeriodicCallback
 
 from overspill import memory
-from overspill.cluster.environment import raise_descriptor_limit
 
 PURGE_INTERVAL_S = 1.0
 """How long the memory of a dead worker may stay mapped in a live one."""
@@ -30,7 +29,6 @@ class TilePlugin(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Prepare `worker`; called in its process before it takes any task."""
-        raise_descriptor_limit()
         memory.configure(pool_nbytes=self.pool_nbytes, directory=worker.local_directory)
         self._purge = PeriodicCallback(memory.purge, PURGE_INTERVAL_S * 1000)
         self._purge.start()

@@ -11,10 +11,12 @@ late is told from one that is in time.
 """
 
 import ctypes
+import errno
 import fcntl
 import mmap
 import os
 import struct
+import tempfile
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -114,7 +116,7 @@ class Segment:
         if directory is None:
             fd = os.memfd_create("overspill-tile", os.MFD_CLOEXEC)
         else:
-            fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            fd = _unlinked_file(directory)
         try:
             os.ftruncate(fd, nbytes + PAGE)
             if directory is not None:
@@ -165,6 +167,18 @@ class Segment:
         if truncate:
             os.ftruncate(self.fd, 0)
         os.close(self.fd)
+
+
+def _unlinked_file(directory: str) -> int:
+    try:
+        return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            raise
+    # Network file systems have no files without a name.
+    fd, path = tempfile.mkstemp(dir=directory)
+    os.unlink(path)
+    return fd
 
 
 def open_leased(handle: Handle) -> int:

@@ -1,5 +1,6 @@
 """Tiles: ordinary NumPy arrays whose bytes lie in shared memory, and travel between processes of a host as handles."""
 
+import errno
 import math
 import os
 import tempfile
@@ -10,9 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from overspill.errors import MemoryBudgetError
 from overspill.memory import borrowed, registry
+from overspill.memory.descriptors import raise_descriptor_limit
 from overspill.memory.pool import Pool
 from overspill.memory.segment import PAGE, Handle, supported
+from overspill.units import format_nbytes
 
 SMALLEST_NBYTES = 16 * PAGE
 """Arrays below this size travel as bytes: a block, its descriptor and its mapping would cost more than they save."""
@@ -41,6 +45,7 @@ def configure(*, pool_nbytes: int, directory: str | None = None) -> None:
         if _pool is not None:
             _pool.limit_nbytes, _pool.directory = pool_nbytes, directory
         else:
+            raise_descriptor_limit()
             _pool = Pool(pool_nbytes, directory)
 
 
@@ -49,6 +54,7 @@ def pool() -> Pool:
     global _pool
     with _lock:
         if _pool is None:
+            raise_descriptor_limit()
             _pool = Pool(2**62, tempfile.gettempdir())
         return _pool
 
@@ -82,12 +88,28 @@ if hasattr(os, "register_at_fork"):
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """An uninitialised tile in C order; an ordinary array where it is too small or the system cannot share memory."""
+    """An uninitialised tile in C order; an ordinary array where it is too small or the system cannot share memory.
+
+    Raises
+    ------
+    MemoryBudgetError
+        If the pool is full, and the disk behind it too.
+    """
     dtype = np.dtype(dtype)
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes < SMALLEST_NBYTES or not supported():
         return np.empty(shape, dtype)
-    data = np.asarray(pool().allocate(nbytes))
+    try:
+        data = np.asarray(pool().allocate(nbytes))
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):  # each tile holds a descriptor; ordinary arrays travel as bytes
+            return np.empty(shape, dtype)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise MemoryBudgetError(
+                f"the tile pool is full ({format_nbytes(pool().limit_nbytes)}) and {pool().directory} has no room for "
+                f"{format_nbytes(nbytes)} more: raise memory=, or name a larger disk with local_directory="
+            ) from None
+        raise
     return data[:nbytes].view(dtype).reshape(shape)
 
 

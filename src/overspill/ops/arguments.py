@@ -16,7 +16,10 @@ from overspill.planning.operands import Chunks
 def as_array(x: Any) -> da.Array:
     """`x` itself if it is a Dask array, else what Dask makes of it."""
     if not isinstance(x, da.Array) and not hasattr(x, "dask"):
-        x = x if hasattr(x, "dtype") else np.asarray(x)
+        try:
+            x = x if hasattr(x, "dtype") else np.asarray(x)
+        except ValueError as error:
+            raise ArrayError(f"an operand is no array ({error}): pass nested lists of equal lengths") from None
         _check_dtype(x.dtype)  # Dask refuses objects in words of its own
     array: da.Array = da.asarray(x)
     return array

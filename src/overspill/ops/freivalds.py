@@ -63,7 +63,7 @@ def verify_matmul(a: Any, b: Any, c: Any, *, seed: int = 0, vectors: int = 20) -
     ArrayError
         If the shapes do not match, or k is so large that rounding in this type has no bound.
     DTypeError
-        For element types other than integers, floats and complexes.
+        For element types other than integers, floats and complexes, or if `c` cannot hold such a product.
 
     Examples
     --------
@@ -81,6 +81,8 @@ def verify_matmul(a: Any, b: Any, c: Any, *, seed: int = 0, vectors: int = 20) -
             f"verify_matmul cannot check elements of type {c.dtype}: cast the operands to integers or floats"
         )
     operand_type = np.result_type(a.dtype, b.dtype)
+    if not np.can_cast(operand_type, c.dtype, "same_kind"):
+        raise DTypeError(f"{c.dtype} cannot hold the product of {a.dtype} and {b.dtype}: check one of {operand_type}")
     a, b = a.astype(operand_type), b.astype(operand_type)
     random = np.random.default_rng(seed)
     signs = random.integers(0, 2, (c.shape[1], vectors), dtype=np.int8)

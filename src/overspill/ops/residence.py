@@ -8,7 +8,7 @@ from dask.base import tokenize
 
 from overspill import backend, memory
 
-TILE_NAME = "tile"
+TILE_NAME = "overspill-tile"
 """Layers of arrays whose chunks are tiles bear this name, so that they are not copied into tiles again."""
 
 

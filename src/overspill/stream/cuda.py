@@ -44,7 +44,8 @@ class CUDA:
     def _allocate(self, nbytes: int) -> cupy.cuda.MemoryPointer:
         # What earlier sizes left in CuPy's pool would count against the device budget beside the new buffer.
         cupy.get_default_memory_pool().free_all_blocks()
-        buffer = cupy.cuda.alloc(nbytes)
+        with cupy.cuda.Stream.null:
+            buffer = cupy.cuda.alloc(nbytes)
         ledger.record_device(nbytes)
         return buffer
 
@@ -68,7 +69,6 @@ class CUDATileStream:
         self._shape = shape
         self._dtype = np.dtype(dtype)
         self._exact = arithmetic.rate == "integer"
-        self._keep = keep_on_device
         self._sum_dtype = np.dtype("int64" if self._exact else "float32" if dtype == "float16" else dtype)
         self._taken: list[tuple[int, Any]] = []
         self._upload_stream, self._compute_stream = device.take_stream(), device.take_stream()
@@ -80,6 +80,7 @@ class CUDATileStream:
         }
         self._multiplied = [cupy.cuda.Event(disable_timing=True) for _ in range(SLOTS)]
         self._begun = False
+        self._kept = self._new_kept() if keep_on_device else None
         self._sum = self._new_sum()
 
     def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> cupy.ndarray:
@@ -126,9 +127,11 @@ class CUDATileStream:
             tile = self._sum
             if self._dtype.kind == "b":
                 tile = tile != 0
-            elif self._dtype != self._sum_dtype:
-                tile = tile.astype(self._dtype)
-            if not self._keep:
+            if self._kept is not None:
+                if tile is not self._kept:
+                    self._kept[...] = tile
+            else:
+                tile = tile.astype(self._dtype, copy=False)
                 on_host = memory.empty(self._shape.actual, self._dtype)
                 pin(on_host)
                 runtime.memcpyAsync(
@@ -139,7 +142,7 @@ class CUDATileStream:
                     self._compute_stream.ptr,
                 )
             self._compute_stream.synchronize()
-        return tile if self._keep else on_host
+        return on_host if self._kept is None else self._kept
 
     def close(self) -> None:
         """Wait for what is queued, and hand buffers and streams back."""
@@ -152,16 +155,30 @@ class CUDATileStream:
         self._sources.clear()
         self._staging.clear()
 
+    def _new_kept(self) -> cupy.ndarray:
+        """The result that stays on the device, from the memory of the stream that its users work on."""
+        with cupy.cuda.Stream.null:
+            kept = cupy.empty(self._shape.actual, self._dtype)
+        self._wait_for_null_stream()
+        return kept
+
     def _new_sum(self) -> cupy.ndarray:
-        if self._keep and self._sum_dtype == self._dtype:
-            return cupy.empty(self._shape.actual, self._sum_dtype)
+        if self._kept is not None and self._sum_dtype == self._dtype:
+            return self._kept
         nbytes = self._shape.size * self._sum_dtype.itemsize
         return cupy.ndarray(self._shape.actual, self._sum_dtype, self._buffer(nbytes))
 
     def _buffer(self, nbytes: int) -> cupy.cuda.MemoryPointer:
         buffer = self._device.buffers.take(nbytes)
         self._taken.append((nbytes, buffer))
+        self._wait_for_null_stream()
         return buffer
+
+    def _wait_for_null_stream(self) -> None:
+        """Let both streams wait for what is queued there: it may still use memory that CuPy has handed out again."""
+        queued = cupy.cuda.Stream.null.record()
+        for stream in (self._upload_stream, self._compute_stream):
+            stream.wait_event(queued)
 
     def _panel(self, key: tuple[int, int], shape: tuple[int, int]) -> cupy.ndarray:
         if key not in self._panels:
@@ -177,16 +194,17 @@ class CUDATileStream:
             target[...] = array
             return array
         row_nbytes = array.shape[1] * array.itemsize
-        if array.strides[1] != array.itemsize or array.strides[0] < row_nbytes or not pin(array):
+        as_declared = array.dtype == self._dtype
+        if not as_declared or array.strides[1] != array.itemsize or array.strides[0] < row_nbytes or not pin(array):
             staging = self._staging_panel(key, shape)[at[0] : at[0] + array.shape[0], at[1] : at[1] + array.shape[1]]
-            np.copyto(staging, array)
+            np.copyto(staging, array, casting="same_kind")
             array = staging
         runtime.memcpy2DAsync(
             target.data.ptr,
             target.strides[0],
             array.ctypes.data,
             array.strides[0],
-            row_nbytes,
+            array.shape[1] * array.itemsize,
             array.shape[0],
             runtime.memcpyHostToDevice,
             self._upload_stream.ptr,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Literal
 
@@ -75,14 +76,15 @@ def multiply_tile(
         ledger.record(uploaded_nbytes=(m + n) * width * per_element.itemsize)
         return a_panel, b_panel
 
+    context = copy_context()  # Dask's worker and NumPy's error handling, for the recipes that run in the loader
     loader = ThreadPoolExecutor(1, thread_name_prefix="overspill-upload")
     try:
-        coming = loader.submit(load, 0)
+        coming = loader.submit(context.run, load, 0)
         for index in range(len(task.panels)):
             panels = coming.result()
             # Slot index + 1 was last multiplied in the round before, which is queued or done: its upload may begin.
             if index + 1 < len(task.panels):
-                coming = loader.submit(load, index + 1)
+                coming = loader.submit(context.run, load, index + 1)
             stream.multiply(index % SLOTS, *panels)
         tile = stream.download()
     finally:

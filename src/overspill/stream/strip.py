@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from dask.local import get_sync
 
+from overspill.errors import ArrayError
 from overspill.memory import ledger
 from overspill.planning.grid import Piece, cover
 
@@ -90,7 +91,14 @@ class Strip:
                 chunk = self._chunk(index, k_piece.chunk, keep=reaches_on)
                 if self._transposed:
                     chunk = chunk.T
-                yield Part(chunk[piece.start : piece.stop, k_piece.start : k_piece.stop], piece.offset, k_piece.offset)
+                part = chunk[piece.start : piece.stop, k_piece.start : k_piece.stop]
+                declared = self._k_bounds[k_piece.chunk + 1] - self._k_bounds[k_piece.chunk]
+                if part.shape != (piece.size, k_piece.size) or chunk.shape[1] != declared:
+                    raise ArrayError(
+                        f"a chunk has shape {chunk.T.shape if self._transposed else chunk.shape}, but its array's chunks "
+                        f"say {declared} along the inner axis and {piece.stop} or more along the other: correct the chunks"
+                    )
+                yield Part(part, piece.offset, k_piece.offset)
 
     def _chunk(self, index: int, k: int, *, keep: bool) -> Chunk:
         chunk = self._chunks[index][k]
