@@ -1,7 +1,10 @@
 import copy
+import errno
+import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,7 @@ from numpy.typing import NDArray
 
 from memory.peers import Peer, borrow, drop, same, strides
 from overspill import memory
+from overspill.errors import MemoryBudgetError
 from overspill.memory import tile
 from overspill.memory.tile import SMALLEST_NBYTES, from_handle, to_handle
 
@@ -175,3 +179,40 @@ assert again.__array_interface__["data"][0] == address
 assert (again == 2).all(), "the child wrote into a block of its parent"
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_without_descriptors_arrays_are_ordinary(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    x = memory.empty((300, 200), float)
+    assert x.shape == (300, 200)
+    assert not memory.is_tile(x)
+
+
+def test_a_full_pool_before_a_full_disk_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*args: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    memory.configure(pool_nbytes=0, directory=str(tmp_path))
+    with pytest.raises(MemoryBudgetError, match=rf"full \(0 B\) and {tmp_path} has no room for 469 KiB more: raise"):
+        memory.empty((300, 200), float)
+
+
+def test_a_file_system_without_unnamed_files_will_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plain = os.open
+
+    def refuse(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+        return plain(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", refuse)
+    memory.configure(pool_nbytes=0, directory=str(tmp_path))
+    x = memory.empty((300, 200), float)
+    x[...] = 7
+    assert memory.is_tile(x)
+    assert x.sum() == 7 * x.size
+    assert list(tmp_path.iterdir()) == []

@@ -200,3 +200,10 @@ def test_chunks_stay_where_they_are():
     noted = x.map_blocks(note, dtype=x.dtype, meta=np.empty((0, 0)))
     assert verify_matmul(noted, noted, da.full((400, 400), 400.0, chunks=80)).passed
     assert largest == 2500
+
+
+def test_a_result_of_a_type_that_cannot_hold_the_product_is_refused():
+    eye = np.eye(5)
+    for a, c in ((1j * eye, eye), (eye, eye.astype(int))):
+        with pytest.raises(DTypeError, match="cannot hold the product"):
+            verify_matmul(a, eye, c)

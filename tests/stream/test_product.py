@@ -246,3 +246,40 @@ def test_the_next_panel_is_uploaded_while_one_is_multiplied(monkeypatch: pytest.
     c = multiply(a, b, as_tile, "numpy")
     assert next(products) == panels
     assert_product(c, a[20:175], b[:, 60:200])
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_chunks_of_another_float_type_than_declared_are_converted(side: Any) -> None:
+    a, b = (matrix(shape, "float32", seed).astype(float) for seed, shape in enumerate(((M, K), (K, N))))
+    c = multiply(a, b, lambda x: as_tile(x.astype(np.float32)), side)
+    assert_product(c, a[20:175], b[:, 60:200])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+def test_a_result_kept_on_the_device_waits_for_what_its_memory_was_used_for(dtype: str) -> None:
+    """Memory that CuPy hands out again may still be read by kernels that are queued on the stream it was freed on."""
+    import cupy
+
+    side = 4096
+    chunks = ((side,), (side,))
+    ones = as_tile(np.ones((side, side), dtype))
+    busy = cupy.ones((side, side))
+    for _ in range(5):
+        source = cupy.ones((side, side), dtype)
+        for _ in range(20):
+            busy @ busy
+        copied = source + source.dtype.type(1)
+        del source
+        multiply(
+            ones,
+            ones,
+            lambda x: x,
+            "cupy",
+            tile=((0, side), (0, side)),
+            width=side,
+            keep_on_device=True,
+            a_chunks=chunks,
+            b_chunks=chunks,
+        )
+        assert float(copied.max()) == float(copied.min()) == 2

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cases import cuts, matrix
+from overspill.errors import ArrayError
 from overspill.memory import ledger
 from overspill.planning.grid import bounds, cover, even, intervals
 from overspill.stream.strip import Reread, Strip
@@ -63,3 +64,12 @@ def test_what_a_task_makes_itself_is_made_once_and_counted(kind: Any, counter: s
     assert counted[counter] == x.nbytes
     assert counted["read_nbytes"] + counted["recomputed_nbytes"] == x.nbytes
     assert not strip._kept, "nothing outlives the last panel that needs it"
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (4, 4), (4, 6)])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_chunk_that_is_not_as_declared_is_an_error(shape: tuple[int, int], transposed: bool) -> None:
+    chunk = np.ones(shape).T if transposed else np.ones(shape)
+    strip = Strip([[chunk]], cover((0, 4), 0, 4), (0, 5), transposed=transposed)
+    with pytest.raises(ArrayError, match="a chunk has shape .* correct the chunks"):
+        list(strip.panel(0, 5))

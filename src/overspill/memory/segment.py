@@ -113,10 +113,7 @@ class Segment:
     @classmethod
     def create(cls, nbytes: int, directory: str | None = None) -> "Segment":
         """A new segment of `nbytes` (a multiple of the page size), in memory, or unlinked on disk in `directory`."""
-        if directory is None:
-            fd = os.memfd_create("overspill-tile", os.MFD_CLOEXEC)
-        else:
-            fd = _unlinked_file(directory)
+        fd = os.memfd_create("overspill-tile", os.MFD_CLOEXEC) if directory is None else _unlinked_file(directory)
         try:
             os.ftruncate(fd, nbytes + PAGE)
             if directory is not None:

@@ -94,9 +94,10 @@ class Strip:
                 part = chunk[piece.start : piece.stop, k_piece.start : k_piece.stop]
                 declared = self._k_bounds[k_piece.chunk + 1] - self._k_bounds[k_piece.chunk]
                 if part.shape != (piece.size, k_piece.size) or chunk.shape[1] != declared:
+                    found = chunk.T.shape if self._transposed else chunk.shape
                     raise ArrayError(
-                        f"a chunk has shape {chunk.T.shape if self._transposed else chunk.shape}, but its array's chunks "
-                        f"say {declared} along the inner axis and {piece.stop} or more along the other: correct the chunks"
+                        f"a chunk has shape {found}, but its array's chunks say {declared} along the inner axis and "
+                        f"{piece.stop} or more along the other: correct the chunks"
                     )
                 yield Part(part, piece.offset, k_piece.offset)
 
