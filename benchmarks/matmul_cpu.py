@@ -7,7 +7,9 @@ product, operands included, beside the plan's figure. Writes ``results/matmul_cp
 """
 
 import argparse
+import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
@@ -30,6 +32,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     n, flop = arguments.n, 2 * arguments.n**3
+    use_cores(WORKERS)
     with osp.cluster(gpu=False, n_workers=WORKERS, dashboard_address=None):
         a, b = (matrix(n, arguments.chunk, seed) for seed in (1, 2))
         product = osp.matmul(a, b)
@@ -63,6 +66,17 @@ def main() -> None:
         },
     )
     print(f"\nwritten: {path}")
+
+
+def use_cores(count: int) -> None:
+    """Keep this process and the workers to come on `count` cores, so that NumPy's BLAS has as many threads."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < count:
+        sys.exit(f"{count} cores are needed for the comparison, this machine has {len(cores)}")
+    if len(cores) > count:
+        os.sched_setaffinity(0, cores[:count])
+        # BLAS makes its threads as it is loaded: begin again, now that there are fewer cores.
+        os.execv(sys.executable, sys.orig_argv)
 
 
 def matrix(n: int, chunk: int, seed: int) -> da.Array:

@@ -5,15 +5,13 @@ import os
 import platform
 import statistics
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import overspill
 from overspill import backend, machine
+from overspill.runs.manifest import packages
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("dask", "distributed", "numpy", "scipy", "zarr", "cupy-cuda12x", "cupy-cuda13x", "dask-cuda")
 
 
 def write(name: str, figures: dict[str, Any]) -> Path:
@@ -32,9 +30,7 @@ def where() -> dict[str, Any]:
         "cores": machine.cpu_count(),
         "gpus": [gpu.name for gpu in backend.gpus()],
         "kernel": platform.release(),
-        "python": platform.python_version(),
-        "versions": {"overspill": overspill.__version__}
-        | {name: version for name in PACKAGES if (version := _version(name))},
+        "versions": packages(),
     }
 
 
@@ -48,10 +44,3 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or os.uname().machine
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None

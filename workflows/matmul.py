@@ -14,6 +14,9 @@ DType = Literal[
     "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
 ]  # fmt: skip
 
+MOST_A_SIDE = 200
+"""Chunks along an axis of a matrix."""
+
 
 @dataclass(frozen=True)
 class Params:
@@ -69,6 +72,20 @@ def random_matrix(params: Params, stream: int) -> da.Array:
 
 
 def chunk_side(params: Params, dtype: np.dtype) -> int:
-    """Chunks of up to 2048 × 2048, and of no more than a 32nd of the budget where that leaves 128 × 128."""
-    most = 2048**2 if params.memory is None else params.memory // (32 * max(8, dtype.itemsize))
-    return max(128, min(2048, math.isqrt(most)))
+    """Chunks of 2048 × 2048, larger where there would be more than 100 a side, smaller where the budget is small.
+
+    Of a budget they take no more than a 32nd where that leaves 128 × 128. Matrices that this cuts into too many chunks
+    are refused: drawing up the plan would take minutes.
+    """
+    side = max(2048, math.ceil(params.n / 100))
+    if params.memory is None:
+        return side
+    itemsize = 32 * max(8, dtype.itemsize)
+    side = max(128, min(side, math.isqrt(params.memory // itemsize)))
+    if params.n > MOST_A_SIDE * side:
+        enough_mib = math.ceil(itemsize * math.ceil(params.n / MOST_A_SIDE) ** 2 / 2**20)
+        raise osp.MemoryBudgetError(
+            f"tile budget {params.memory / 2**20:g} MiB cuts matrices of n={params.n} into more than {MOST_A_SIDE} × "
+            f"{MOST_A_SIDE} chunks: raise memory= to {enough_mib}MiB or lower n"
+        )
+    return side

@@ -2,7 +2,8 @@
 
 import io
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace as Namespace
+from typing import Any, cast
 
 import dask.array as da
 import numpy as np
@@ -52,6 +53,21 @@ def test_report() -> None:
     assert any(line.startswith("NOT RIGHT") for line in lines)
     assert "result        run/C.zarr" in lines
     assert not any("total.zarr" in line for line in lines)
+
+
+def test_time_left_ends_with_the_work() -> None:
+    display, _ = shown()
+    seen = preview({"x": da.ones((4, 4), chunks=2)})
+    cluster = Namespace(dashboard_link="", resources=Namespace(pool_nbytes=1))
+    display.planned(seen, cast(Any, cluster))
+    (task,) = display._progress.tasks
+    left = []
+    for done in range(5):
+        display.advanced(done, 4, 0)
+        left.append(task.fields["left"])
+    display.checking()
+    assert all(text.endswith(" left") for text in left[1:4])
+    assert left[0] == left[4] == ""
 
 
 @pytest.mark.parametrize("width", [80, 120])

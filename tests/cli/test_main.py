@@ -2,9 +2,12 @@
 
 import contextlib
 import json
+import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import click
+import dask.cli as dask_cli
 import pytest
 from click.testing import CliRunner, Result
 
@@ -15,6 +18,8 @@ from overspill.cluster import Cluster
 from overspill.errors import ClusterError, MemoryBudgetError, StoreExistsError, UsageError, WorkflowError
 from overspill.runs import ground, session
 from overspill.runs.compute import Stopped
+
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 SOURCE = """
 from dataclasses import dataclass
@@ -112,10 +117,11 @@ def test_resume_after_an_interruption(flow: Path, tmp_path: Path, monkeypatch: p
 
     run = tmp_path / "my run"
     with monkeypatch.context() as patched:
-        patched.setattr("overspill.cli.display.Display.checking", interrupted)
-        patched.setattr("overspill.cli.display.Display.__exit__", lambda *arguments: None)
+        patched.setattr("overspill.runs.workflow.check", interrupted)
         result = overspill("run", flow, "--out", run)
     assert result.exit_code == 130
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("interrupted: 3 of 3 blocks are stored")
     assert result.stderr.endswith(f"continue with: overspill resume '{run}'\n")
     result = overspill("resume", run)
     assert result.exit_code == 0, result.output
@@ -146,6 +152,7 @@ def test_what_does_not_fit_is_4(flow: Path, tmp_path: Path, extra: list[str], re
         ("run flow.py --out taken", "--out taken is not empty"),
         ("run flow.py --out flow.py", "--out flow.py cannot be used (Not a directory)"),
         ("run flow.py --cluster gone.yaml", "gone.yaml cannot be read"),
+        ("run flow.py --dry-run --out taken", "taken is not empty"),
         ("run flow.py --dry-run --cluster gone.yaml", "gone.yaml cannot be read"),
         ("run flow.py --wet-run", "No such option"),
         ("run", "Missing argument 'WORKFLOW'"),
@@ -200,13 +207,16 @@ def test_wrong_cluster_file_is_1(flow: Path, tmp_path: Path) -> None:
 
 
 def test_as_a_command_of_another_program(flow: Path) -> None:
-    """``dask overspill`` calls the group from dask's own."""
+    """``dask overspill`` calls the group from dask's own, under the name that dask's registration gives it."""
 
     @click.group
     def dask() -> None:
         pass
 
-    dask.add_command(cli, "overspill")
+    declared = tomllib.loads(PYPROJECT.read_text())["project"]["entry-points"]["dask_cli"]
+    for name, value in declared.items():
+        dask_cli._register_command_ep(dask, EntryPoint(name, value, "dask_cli"))
+    assert list(dask.commands) == ["overspill"]
     result = overspill("overspill", "run", flow, "--set", "n=x", group=dask)
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert overspill("overspill", "run", flow, "--dry-run", group=dask).exit_code == 0

@@ -10,6 +10,7 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
+import psutil
 import pytest
 from distributed import LocalCluster, Worker, default_client, wait
 
@@ -30,6 +31,11 @@ def started(config: Any = None, **keywords: Any) -> Cluster:
 
 def pool_limit(dask_worker: Worker) -> tuple[int, str]:
     return tile.pool().limit_nbytes, tile.pool().directory
+
+
+def blocks_interrupts(dask_worker: Worker) -> bool:
+    """Asked in the worker's main thread."""
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
@@ -80,6 +86,21 @@ class TestLife:
             assert opened.resources.workers == 2
             assert opened.resources.pool_nbytes == 2 * parse_nbytes("2GiB")
 
+    def test_closing_that_is_cut_short(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+        def interrupted(_: object) -> None:
+            raise KeyboardInterrupt
+
+        opened = started(silence_logs=False)
+        running = opened.client.cluster
+        monkeypatch.setattr(LocalCluster, "close", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            opened.close()
+        monkeypatch.undo()
+        # What is left undone then happens as the program ends.
+        running.scheduler._workdir.release()
+        assert [record.getMessage() for record in caplog.records if "Failed to remove" in record.getMessage()] == []
+        running.close()
+
     def test_interrupt(self) -> None:
         with pytest.raises(KeyboardInterrupt), started():
             raise KeyboardInterrupt
@@ -108,6 +129,7 @@ class TestLife:
             # One address is new, the other one is still there.
             until(lambda: len(set(pids) ^ set(opened.client.ncores())) == 2)
             assert [limit for limit, _ in opened.client.run(pool_limit).values()] == [16 * MIB] * 2
+            assert list(opened.client.run(blocks_interrupts).values()) == [True] * 2
             assert result.sum() == 1 << 20
             del result, held
 
@@ -131,6 +153,11 @@ class TestRefusals:
             ({"memory": "1GB", "memory_limit": "1GB"}, "memory= and memory_limit="),
             ({"memory_limit": "much"}, "memory_limit='much' is not a size"),
             ({"local_directory": "/nonexistent"}, "no directory can be made in /nonexistent"),
+            ({"local_directory": 3}, "local_directory=3 is no text"),
+            ({"host": [1]}, r"host=\[1\] is no text"),
+            ({"env": 3}, "env=3 is no mapping"),
+            ({"env": {1: 2}}, "env={1: 2} is no mapping of names"),
+            ({"scheduler_kwargs": 3}, "scheduler_kwargs=3 is no mapping"),
         ],
     )
     def test_keywords(self, keywords: dict[str, Any], message: str) -> None:
@@ -230,6 +257,41 @@ def test_program_that_forgets_to_close(tmp_path: Path, end: str, status: int) ->
     assert list(scratch.iterdir()) == []
     if status != -signal.SIGINT:
         assert errors == ""
+
+
+STARTING = """
+from overspill.cluster import cluster
+if __name__ == "__main__":
+    with cluster(gpu=False, n_workers=2, dashboard_address=None):
+        print("started", flush=True)
+        import time; time.sleep(60)
+"""
+
+
+def test_interrupt_while_workers_start(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(STARTING)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    running = subprocess.Popen(
+        [sys.executable, str(program)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"TMPDIR": str(scratch)},
+    )
+    process = psutil.Process(running.pid)
+    until(lambda: any("spawn_main" in str(child.cmdline()) for child in process.children()))
+    before = time.monotonic()
+    os.killpg(running.pid, signal.SIGINT)
+    printed, errors = running.communicate(timeout=30)
+    assert time.monotonic() - before < 10
+    assert running.returncode == -signal.SIGINT
+    assert printed == ""
+    assert errors.count("Traceback") == 1
+    assert errors.splitlines()[-1] == "KeyboardInterrupt"
+    assert list(scratch.iterdir()) == []
 
 
 @pytest.mark.gpu

@@ -77,6 +77,7 @@ def test_gpu_overrides_the_machine(gpu: bool, class_name: str) -> None:
         ("LocalCluster: 3", "gives LocalCluster a int"),
         ("LocalCluster: [n_workers]", "gives LocalCluster a list"),
         ("LocalCluster: {", "not valid YAML"),
+        ("LocalCluster: {1: 2}", "gives LocalCluster the keyword 1: write"),
     ],
 )
 def test_malformed_files(tmp_path: Path, text: str, message: str) -> None:

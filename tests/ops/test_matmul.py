@@ -2,6 +2,7 @@
 
 import warnings
 from types import ModuleType
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 import overspill as osp
 from cases import assert_product, cuts, matrix, random_array, resources
 from overspill.backend import to_numpy
-from overspill.memory import ledger
+from overspill.memory import is_tile, ledger
 from overspill.ops.matmul import ProductLayer
 from overspill.planning.arithmetic import SUPPORTED
 from overspill.planning.resources import using
@@ -150,6 +151,40 @@ def test_operands_may_be_persisted() -> None:
     assert_product(c.compute(), values, values)
 
 
+def held_blocks(c: da.Array) -> dict[Any, Any]:
+    """What the tasks of a product are given, by key, of operands that are held."""
+    keys = {key for task in product(c).mapping.values() for key in task.dependencies}
+    return dict(zip(keys, c.__dask_scheduler__(dict(c.dask), list(keys)), strict=True))
+
+
+def test_chunks_that_are_in_memory_go_into_tiles_unless_they_are_tiles() -> None:
+    x = random_array(((300, 300), (300, 300)))
+    ordinary = [x.persist(), da.from_array(x.compute(), chunks=300)]
+    for a in ordinary:
+        c = osp.matmul(a, a.T.persist())
+        assert all(is_tile(block) for block in held_blocks(c).values())
+    tiles = osp.to_host(x).persist()
+    c = osp.matmul(tiles, tiles)
+    assert {key[0] for key in held_blocks(c)} == {tiles.name}
+    loose, tight = (product(osp.matmul(a, a, chunks=300)).plan for a in (ordinary[0], tiles))
+    assert loose.peak_tiles_nbytes == tight.peak_tiles_nbytes
+    assert loose.peak_host_nbytes - tight.peak_host_nbytes == x.nbytes
+
+
+def test_an_array_on_both_sides_is_held_once() -> None:
+    x = random_array(((300, 300), (300, 300)))
+    values = x.compute()
+    ledger.reset()
+    before = ledger.snapshot()["peak_pool_nbytes"]
+    c = osp.matmul(x, x, chunks=300)
+    assert_product(c.compute(scheduler="synchronous"), values, values)
+    plan = product(c).plan
+    assert plan.hold_a and plan.hold_b
+    assert ledger.snapshot()["peak_pool_nbytes"] - before <= plan.peak_tiles_nbytes < 2.2 * x.nbytes
+    dear = da.map_blocks(np.add, x, x.mean(), dtype=float, meta=np.empty((0, 0)))
+    assert product(osp.matmul(dear, dear, memory=int(2.8 * x.nbytes), chunks=300)).plan.hold_a
+
+
 def test_building_computes_nothing() -> None:
     a = da.ones((100, 100), chunks=40).map_blocks(explode, dtype=float, meta=np.empty((0, 0)))
     c = osp.matmul(a, a.T) + 1
@@ -177,7 +212,7 @@ def test_a_product_planned_for_another_machine_has_another_name() -> None:
     x = random_array(((100,) * 10, (100,) * 10))
     with using(resources()):
         held = osp.matmul(x, x, chunks=500)
-    with using(resources(pool_nbytes=14 * 2**20)):
+    with using(resources(pool_nbytes=11 * 2**20)):
         streamed = osp.matmul(x, x, chunks=500)
     assert product(held).plan.hold_b and not product(streamed).plan.hold_b
     assert held.name != streamed.name
@@ -254,3 +289,16 @@ def test_no_warnings_reach_the_user() -> None:
         warnings.simplefilter("error")
         a = random_array(((40, 60), (50, 50)), dtype="complex64")
         osp.matmul(a, a).compute()
+
+
+def test_a_save_is_resumed_with_another_plan(tmp_path: Path) -> None:
+    """What was begun under one budget goes on under another, which cuts the product into other tiles."""
+    a, b = random_array(((100,) * 4, (90,) * 4), 1), random_array(((90,) * 4, (100,) * 4), 2)
+    first, second = osp.matmul(a, b, chunks=200), osp.matmul(a, b, chunks=(100, 400))
+    assert first.name != second.name
+    begun = osp.save(first, tmp_path / "c.zarr", compute=False)
+    begun.blocks[0, 1].compute()
+    osp.save(second, tmp_path / "c.zarr", resume=True)
+    assert_product(osp.open(tmp_path / "c.zarr").compute(), a.compute(), b.compute())
+    with pytest.raises(osp.StorageError, match="begun with token"):
+        osp.save(osp.matmul(a, b + 1), tmp_path / "c.zarr", resume=True)

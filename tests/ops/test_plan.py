@@ -83,6 +83,22 @@ def test_memory_stays_within_the_plan(pool_nbytes: int, chunk: tuple[int, int], 
     with using(resources(pool_nbytes=pool_nbytes)):
         c = osp.matmul(a, b)
         (plan,) = osp.plan(c).products
+    assert_memory_within(c, plan)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("pool_nbytes", [12_000_000, 2**25])
+def test_recipes_of_many_inputs_stay_within_the_plan(dtype: str, pool_nbytes: int) -> None:
+    x = [random_array(((400, 400), (400, 400)), seed) for seed in range(4)]
+    a = ((x[0] + x[1]) * (x[2] + x[3])).astype(dtype)
+    with using(resources(pool_nbytes=pool_nbytes)):
+        c = osp.matmul(a, a.T)
+        (plan,) = osp.plan(c).products
+    assert_memory_within(c, plan)
+
+
+def assert_memory_within(c: da.Array, plan: MatmulPlan) -> None:
+    """Tiles and ordinary arrays together, while the product is computed and used up, take no more than planned."""
     reduced = c.max()
     gc.collect()
     ledger.reset()

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cases import cuts
-from overspill.planning.grid import bounds, cover, even, group, intervals
+from overspill.planning.grid import bounds, cover, cut, even, group, intervals
 
 
 @given(cuts(), st.data())
@@ -29,7 +29,7 @@ def test_empty_chunks_and_empty_intervals_have_no_pieces() -> None:
 
 @given(cuts(), st.integers(1, 400))
 def test_groups_keep_the_total_and_the_limit(sizes: tuple[int, ...], limit: int) -> None:
-    parts = group(sizes, limit)
+    parts = group(bounds(sizes), limit)
     assert sum(parts) == sum(sizes)
     assert 0 < min(parts) <= max(parts) <= limit
     if max(sizes) <= limit:
@@ -50,3 +50,12 @@ def test_even_parts_are_few_and_of_one_size_but_the_last(size: int, limit: int) 
 
 def test_intervals_touch() -> None:
     assert intervals((2, 5)) == ((0, 2), (2, 7))
+
+
+@given(cuts(), st.data())
+def test_a_cut_counts_the_chunks_that_its_tiles_touch(sizes: tuple[int, ...], data: st.DataObject) -> None:
+    edges = bounds(sizes)
+    tiles = data.draw(st.integers(1, sum(sizes)).map(lambda limit: even(sum(sizes), limit)))
+    touched = [sum(sizes[piece.chunk] for piece in cover(edges, *tile)) for tile in intervals(tiles)]
+    found = cut(edges, tiles)
+    assert (found.read, found.span, found.largest) == (sum(touched), max(touched), max(tiles))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from overspill.errors import StorageError, UsageError
-from overspill.runs.directory import LOCK, RunDirectory, check_unused, create, default_path, locked
+from overspill.runs.directory import LOCK, RunDirectory, check_unused, create, create_default, locked
 
 
 def test_created_where_nothing_is(tmp_path: Path) -> None:
@@ -63,11 +63,20 @@ def test_no_run_and_damaged_run(tmp_path: Path) -> None:
 def test_default_path_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     now = datetime(2026, 11, 21, 9, 30)
-    paths = []
-    for _ in range(3):
-        paths.append(default_path("matmul", now))
-        paths[-1].mkdir(parents=True)
+    paths = [create_default("matmul", now).path for _ in range(3)]
     assert [path.name for path in paths] == [f"matmul-20261121-093000{end}" for end in ("", "-2", "-3")]
+
+
+def test_default_path_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").write_text("precious")
+    with pytest.raises(UsageError, match="cannot be made"):
+        create_default("matmul", datetime(2026, 11, 21))
+
+
+def test_json_has_no_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        RunDirectory(tmp_path).write("plan", {"predicted_s": float("nan")})
 
 
 def test_second_worker_on_a_run_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from overspill import backend, machine
 from overspill.errors import ClusterError, UsageError
 from overspill.planning.resources import active
-from overspill.runs.ground import imagined, located
+from overspill.runs.ground import imagined, located, started
 
 
 @pytest.fixture
@@ -51,6 +51,16 @@ def test_a_wrong_cluster_file(tmp_path: Path, content: str, error: type[Exceptio
     path.write_text(content)
     with pytest.raises(error, match=message), imagined(str(path), None):
         pass
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_gpus_that_are_not_there(tmp_path: Path) -> None:
+    """The way out is one of the command line, whether planned or started."""
+    path = tmp_path / "gpu.yaml"
+    path.write_text("LocalCUDACluster:\n")
+    for ground in (imagined, started):
+        with pytest.raises(ClusterError, match="leave --cluster out"), ground(str(path), None):
+            pass
 
 
 def test_missing_file_and_address() -> None:

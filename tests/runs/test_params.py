@@ -1,6 +1,7 @@
 """Parameters are read from text by the types of their fields, and what cannot be read is refused in one sentence."""
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ def test_forms_of_values(name: str, text: str, value: object) -> None:
         ("n", "", "a whole number"),
         ("scale", "nan", "a number"),
         ("loud", "perhaps", "true or false"),
-        ("kind", "diagonal", "row or column or 0"),
+        ("kind", "diagonal", "row, column or 0"),
         ("memory", "48 pounds", "a size in bytes like 48MiB or auto"),
         ("memory", "-1", "a size in bytes"),
         ("where", "", "a file or directory"),
@@ -133,9 +134,40 @@ def test_json_and_back(settings: dict[str, str], tmp_path: Path, monkeypatch: py
     assert again.where == (tmp_path if "where" in settings else None)
 
 
-def test_json_of_another_class_is_refused() -> None:
+@dataclass(frozen=True)
+class Loose:
+    scale: float = 1
+    n: int = 1e4  # type: ignore[assignment]
+    where: Path = "."  # type: ignore[assignment]
+    memory: Nbytes = "48MiB"  # type: ignore[assignment]
+    limit: float = math.inf
+
+
+def test_defaults_are_of_the_type_of_their_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    params = parse(Loose, {})
+    assert [type(value) for value in vars(params).values()] == [float, int, type(tmp_path), Nbytes, float]
+    recorded = json.dumps(to_json(params), allow_nan=False)
+    monkeypatch.chdir(os.sep)
+    again = from_json(Loose, json.loads(recorded))
+    assert again.where == tmp_path
+    assert json.dumps(to_json(again)) == recorded
+
+
+def test_default_that_does_not_fit_its_field() -> None:
+    @dataclass(frozen=True)
+    class Odd:
+        n: int = 1.5  # type: ignore[assignment]
+
+    with pytest.raises(WorkflowError, match=r"Params\.n is a whole number, but its default is 1\.5"):
+        parse(Odd, {})
+    assert parse(Odd, {"n": "2"}).n == 2
+
+
+@pytest.mark.parametrize("recorded", [to_json(Params()), [1], None, 3])
+def test_json_of_another_class_is_refused(recorded: object) -> None:
     with pytest.raises(UsageError, match="recorded parameters"):
-        from_json(Required, to_json(Params()))
+        from_json(Required, recorded)
 
 
 def test_nbytes_is_a_whole_number() -> None:

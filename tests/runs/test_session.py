@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import Future
 
 import overspill as osp
 from overspill.cluster import Cluster
-from overspill.errors import ClusterError, MemoryBudgetError, UsageError, WorkflowError
+from overspill.errors import ClusterError, MemoryBudgetError, StorageError, UsageError, WorkflowError
 from overspill.runs import ground, params, session, workflow
-from overspill.runs.preview import Preview
+from runs.watched import Watched
 
 SOURCE = r"""
 import os
@@ -51,37 +52,17 @@ def build(params):
     if params.mode == "no build":
         return {}[params.mode]
     x = da.zeros((4, 6), chunks=2).map_blocks(compute, params.mode, params.log, dtype=float, meta=np.empty((0, 0)))
-    return {"x": x, "total": x.sum()}
+    return {"x": x, "total": x.sum() * (np.nan if params.mode == "not finite" else 1)}
 
 def check(params, results):
     if params.mode == "no check":
         raise KeyError("gone")
     assert isinstance(results["total"], np.float64)
+    if params.mode == "not finite":
+        return osp.Check(np.isfinite(results["total"]), "it is finite", np.float32(np.inf))
     right = (results["x"] == 1).all().compute() and results["total"] == 24 and params.mode != "wrong"
     return [osp.Check(bool(right), "all are one"), osp.Check(True, "and that is all")]
 """
-
-
-class Watched:
-    """A watcher that remembers, and interrupts after some blocks."""
-
-    def __init__(self, interrupt_after: int | None = None) -> None:
-        self.heard: list[Any] = []
-        self.interrupt_after = interrupt_after
-
-    def began(self, job: session.Job) -> None:
-        self.heard.append("began")
-
-    def planned(self, preview: Preview, cluster: Cluster) -> None:
-        self.heard.append("planned")
-
-    def advanced(self, done: int, total: int, kept: int) -> None:
-        self.heard.append((done, total, kept))
-        if done == self.interrupt_after:
-            raise KeyboardInterrupt
-
-    def checking(self) -> None:
-        self.heard.append("checking")
 
 
 @pytest.fixture
@@ -174,6 +155,63 @@ def test_changed_workflow_is_not_resumed(tmp_path: Path) -> None:
     (tmp_path / "flow.py").write_text(SOURCE + "# changed\n")
     with pytest.raises(WorkflowError, match="has changed since"):
         session.resume(run, Watched())
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "null", '{"status": "failed", "resources": 3}'])
+def test_damaged_manifest_is_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(StorageError, match=r"manifest\.json is damaged \(.*\): start a new run"):
+        session.resume(tmp_path, Watched())
+
+
+@pytest.mark.usefixtures("on_two_workers")
+def test_interrupted_before_anything_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resuming again is then to be told too, though nothing new was computed."""
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    run = tmp_path / "run"
+    watched = Watched()
+    with monkeypatch.context() as patched:
+        patched.setattr("distributed.Client.run", interrupted)
+        with pytest.raises(session.Interrupted, match=r"^nothing was computed$"):
+            session.start(job(tmp_path), run, watched)
+    assert watched.heard[-1] == "nothing was computed"
+    assert recorded(run, "manifest")["status"] == "interrupted"
+    with monkeypatch.context() as patched:
+        patched.setattr(ground, "started", interrupted)
+        with pytest.raises(session.Interrupted):
+            session.resume(run, watched)
+    assert session.resume(run, Watched()).passed
+
+
+@pytest.mark.usefixtures("on_two_workers")
+def test_not_finite_values_are_recorded(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert not session.start(job(tmp_path, "not finite"), run, Watched()).passed
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    report = json.loads((run / "report.json").read_text(), parse_constant=refuse)
+    assert report["values"]["total"] == "nan"
+    assert report["checks"][0]["error"] == "inf"
+
+
+def test_lost_blocks_are_no_defect(tmp_path: Path, on_two_workers: Cluster) -> None:
+    """As a scheduler that ends leaves them: neither computed nor failed."""
+    client = on_two_workers.client
+
+    class Losing(Watched):
+        def advanced(self, done: int, total: int, kept: int) -> None:
+            client.cancel([Future(key, client) for key in list(client.futures)])
+
+    run = tmp_path / "run"
+    with pytest.raises(ClusterError, match=r"scheduler was lost.*, overspill resume .*run computes the others"):
+        session.start(job(tmp_path), run, Losing())
+    assert recorded(run, "manifest")["status"] == "failed"
+    assert session.resume(run, Watched()).passed
 
 
 def test_no_run_is_not_resumed(tmp_path: Path) -> None:

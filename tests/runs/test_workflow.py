@@ -115,6 +115,10 @@ def test_broken_contract(tmp_path: Path, old: str, new: str, message: str) -> No
         ("{'a/b': da.ones(3)}", "names a result 'a/b'"),
         ("{1: da.ones(3)}", "names a result 1"),
         ("{'x': 1.0}", "returns a float as 'x': it must be a lazy Dask array"),
+        ("{'x': da.ones(3)[da.ones(3) > 0]}", "'x' with chunks of unknown size.*: return an array of known shape"),
+        ("{'x': da.ones(3).astype(object)}", "'x' with object elements, which cannot be stored"),
+        ("{'x': da.zeros(3, dtype=[('a', 'i4')])}", r"'x' with \[\('a', '<i4'\)\] elements"),
+        ("exit(0)", r"SystemExit: 0 \(some\.py:15\)"),
         ("{'x': da.ones(params.m)}", r"AttributeError: 'Params' object has no attribute 'm' \(some\.py:15\)"),
     ],
 )
@@ -124,6 +128,12 @@ def test_what_build_returns(tmp_path: Path, returned: str, message: str) -> None
     loaded = changed(tmp_path, WHOLE[start:stop], returned)
     with pytest.raises(WorkflowError, match=message):
         workflow.build(loaded, loaded.Params())
+
+
+def test_exit_in_check_passes_nothing(tmp_path: Path) -> None:
+    loaded = changed(tmp_path, 'osp.Check(True, "fine")', "exit(0)")
+    with pytest.raises(WorkflowError, match=r"SystemExit: 0 \(some\.py:18\)"):
+        workflow.check(loaded, loaded.Params(), {})
 
 
 @pytest.mark.parametrize("returned", ["None", "[]", "True", "[osp.Check(True, ''), 1]"])

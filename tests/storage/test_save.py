@@ -13,7 +13,9 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
-from dask._task_spec import Task
+from dask._task_spec import Alias, Task
+from dask.core import flatten
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -170,10 +172,37 @@ def test_another_computation_does_not_resume(tmp_path: Path, other: Any, token: 
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
 
 
-def test_other_blocks_do_not_resume(tmp_path: Path) -> None:
-    storage.save(da.from_array(VALUES, chunks=(2, 3)), tmp_path / "a", token="t")
-    with pytest.raises(StorageError, match="was begun with blocks"):
-        storage.save(da.from_array(VALUES, chunks=(3, 3)), tmp_path / "a", resume=True, token="t")
+def test_other_chunks_resume_the_blocks_that_were_begun(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="the power went"):
+        storage.save(Flaky(fails_at=(1, 1)).array(), tmp_path / "a", token="t")
+    begun = records.read_save(tmp_path / "a")
+    assert begun is not None
+    done = {file: file.stat().st_mtime_ns for file in (tmp_path / "a" / "c").rglob("*") if file.is_file()}
+    assert done
+    storage.save(da.from_array(VALUES + 1, chunks=(3, 9)), tmp_path / "a", resume=True, token="t")
+    assert records.read_save(tmp_path / "a") == begun
+    assert {file: file.stat().st_mtime_ns for file in done} == done
+    np.testing.assert_array_equal(storage.open(tmp_path / "a").compute(), VALUES + 1)
+
+
+class Named(MaterializedLayer):
+    """A layer whose array has another name on each machine, but is the same computation."""
+
+    computation = "product-of-a-and-b"
+
+
+def planned(name: str, chunks: tuple[int, int]) -> da.Array:
+    x = da.from_array(VALUES, chunks=chunks)
+    layer = Named({(name, *key[1:]): Alias((name, *key[1:]), key) for key in flatten(x.__dask_keys__())})
+    return da.Array(HighLevelGraph.from_collections(name, layer, [x]), name, x.chunks, meta=x._meta)
+
+
+def test_the_token_is_what_the_operation_says_of_itself(tmp_path: Path) -> None:
+    storage.save(planned("small-tiles", (2, 3)), tmp_path / "a")
+    assert records.read_save(tmp_path / "a").token == "product-of-a-and-b"
+    (tmp_path / "a" / "c" / "1" / "2").unlink()
+    storage.save(planned("large-tiles", (6, 3)), tmp_path / "a", resume=True)
+    np.testing.assert_array_equal(storage.open(tmp_path / "a").compute(), VALUES)
 
 
 def test_the_token_is_the_array_s_name_unless_given(tmp_path: Path) -> None:
@@ -204,6 +233,30 @@ def test_an_array_is_not_overwritten_by_what_is_computed_from_it(tmp_path: Path)
         with pytest.raises(UsageError, match="is computed from .*/a, which it would overwrite"):
             storage.save(storage.open(tmp_path / source) + 1, tmp_path / "a", overwrite=True)
     np.testing.assert_array_equal(storage.open(tmp_path / "a").compute(), VALUES)
+
+
+FOREIGN = {
+    "from_zarr": da.from_zarr,
+    "from_array": lambda path: da.from_array(zarr.open_array(path, mode="r"), chunks=2),
+    "in a group": lambda path: da.from_zarr(str(path.parent), component=path.name),
+}
+
+
+@pytest.mark.parametrize("read", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("optimized", [False, True])
+def test_nor_by_what_other_programs_read_from_it(tmp_path: Path, read: Any, optimized: bool) -> None:
+    zarr.create_group(tmp_path / "group")
+    path = tmp_path / "group" / "a"
+    storage.save(da.from_array(VALUES, chunks=(2, 3)), path)
+    doubled = read(path) * 2
+    if optimized:
+        (doubled,) = dask.optimize(doubled)
+    with pytest.raises(UsageError, match="is computed from .*/a, which it would overwrite"):
+        storage.save(doubled, path, overwrite=True)
+    np.testing.assert_array_equal(storage.open(path).compute(), VALUES)
+    storage.save(doubled, tmp_path / "b")
+    storage.save(doubled + 1, tmp_path / "b", overwrite=True)
+    np.testing.assert_array_equal(storage.open(tmp_path / "b").compute(), VALUES * 2 + 1)
 
 
 def test_both_ways_out_at_once(tmp_path: Path) -> None:

@@ -59,6 +59,17 @@ def test_chunks_follow_the_budget(matmul: Workflow) -> None:
     assert a.chunksize == (2048, 2048)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "complex128", "int8"])
+def test_large_matrices_have_few_chunks(matmul: Workflow, dtype: str) -> None:
+    chunk_side = matmul.build.__globals__["chunk_side"]
+    assert chunk_side(matmul.Params(n=1_000_000, dtype=dtype), np.dtype(dtype)) == 10_000
+    settings = {"n": "1000000", "dtype": dtype, "memory": "48MiB"}
+    with pytest.raises(osp.MemoryBudgetError, match=r"tile budget 48 MiB .* n=1000000 .* raise memory=") as refused:
+        workflow.build(matmul, params.parse(matmul.Params, settings))
+    enough = str(refused.value).split("memory= to ")[1].split()[0]
+    assert chunk_side(params.parse(matmul.Params, settings | {"memory": enough}), np.dtype(dtype)) >= 5_000
+
+
 def test_operands_are_streamed_under_a_small_budget(matmul: Workflow) -> None:
     for dtype in ("float64", "float32", "complex64", "int32"):
         _, c = built(matmul, n="2000", memory="24MiB", dtype=dtype)

@@ -6,16 +6,18 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
+import click
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from overspill.cli.status import sentence
 from overspill.cluster import Cluster
 from overspill.runs.params import Nbytes
 from overspill.runs.preview import Preview, Result
 from overspill.runs.report import Report
-from overspill.runs.session import Job
+from overspill.runs.session import Interrupted, Job
 from overspill.units import format_nbytes, format_rate, format_seconds
 
 LABEL_WIDTH = 14
@@ -87,7 +89,7 @@ class Display:
         seconds = time.perf_counter() - self._begun
         rate, left = "", ""
         if new:
-            left = f"{format_seconds(seconds / new * (total - done))} left"
+            left = f"{format_seconds(seconds / new * (total - done))} left" if done < total else ""
             rate = f", {format_rate(self._flop * new / total / seconds, 'FLOP/s')}" if self._flop else ""
         self._progress.update(self._task, completed=done, total=total, rate=rate, left=left)
 
@@ -95,6 +97,11 @@ class Display:
         """End the progress bar."""
         if self._progress.live.is_started:
             self._progress.stop()
+
+    def interrupted(self, stop: Interrupted) -> None:
+        """Print what is stored and how to go on."""
+        self.checking()
+        click.echo(sentence(stop), err=True)
 
     def report(self, report: Report) -> None:
         """Print the results, what they took, whether they are right, and where they lie."""

@@ -34,7 +34,7 @@ def run(
     with Display() as display:
         if dry_run:
             display.began(job)
-            display.preview(session.foresee(job))
+            display.preview(session.foresee(job, out))
             display.note("a dry run: nothing was computed and nothing written")
             return
         report = session.start(job, out, display)

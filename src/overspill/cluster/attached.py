@@ -1,5 +1,6 @@
 """Using a cluster that somebody else started: what its workers have, and leaving them as they were."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,13 +19,34 @@ CONNECT_TIMEOUT = "10s"
 
 
 @dataclass(frozen=True, slots=True)
+class TileScope:
+    """What processes of one host must have in common to open each other's tiles."""
+
+    namespace: str
+    uid: int
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerState:
-    """What one worker says of itself: threads, bytes of its smallest GPU and of its host, and its budgets, if any."""
+    """A worker's threads, bytes of its smallest GPU and of its host, budgets, if any, and whom it shares tiles with."""
 
     threads: int
     gpu_nbytes: int
     available_nbytes: int
     plugin: TilePlugin | None
+    scope: TileScope
+
+
+def tile_scope() -> TileScope:
+    """The scope of this process."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+        pid = int(os.readlink("/proc/self"))
+    except OSError:
+        return TileScope("", os.getuid())  # a system where tiles are ordinary arrays
+    if pid != os.getpid():
+        namespace += f" without a /proc of its own, process {pid}"
+    return TileScope(namespace, os.getuid())
 
 
 def worker_state(dask_worker: Worker) -> WorkerState:
@@ -32,7 +54,7 @@ def worker_state(dask_worker: Worker) -> WorkerState:
     plugin = dask_worker.plugins.get(TilePlugin.name)
     budget = TilePlugin(plugin.pool_nbytes, plugin.device_nbytes) if isinstance(plugin, TilePlugin) else None
     gpu_nbytes = min((gpu.nbytes for gpu in backend.gpus()), default=0)
-    return WorkerState(dask_worker.state.nthreads, gpu_nbytes, machine.available_nbytes(), budget)
+    return WorkerState(dask_worker.state.nthreads, gpu_nbytes, machine.available_nbytes(), budget, tile_scope())
 
 
 @contextmanager
@@ -42,7 +64,8 @@ def connected(url: str) -> Iterator[tuple[Client, dict[str, WorkerState]]]:
     Raises
     ------
     ClusterError
-        If nothing answers there, there are no workers, or they cannot import overspill.
+        If nothing answers there, there are no workers, they cannot import overspill, or some of one host cannot share
+        tiles.
     """
     try:
         client = Client(url, timeout=CONNECT_TIMEOUT)
@@ -55,8 +78,31 @@ def connected(url: str) -> Iterator[tuple[Client, dict[str, WorkerState]]]:
             raise ClusterError(f"workers of {url} miss {error.name}: install this overspill where they run") from error
         if not states:
             raise ClusterError(f"the scheduler at {url} has no workers: start some with 'dask worker {url}'")
-        client.direct_to_workers = _all_on_this_host(states)
+        check_scopes(states)
+        client.direct_to_workers = _all_in_reach(states)
         yield client, states
+
+
+def check_scopes(states: dict[str, WorkerState]) -> None:
+    """Refuse workers of one host that could not open each other's tiles, and would try for ever.
+
+    Raises
+    ------
+    ClusterError
+        Naming two of them.
+    """
+    first: dict[str, str] = {}
+    for address, state in states.items():
+        other = first.setdefault(get_address_host(address), address)
+        here, there = state.scope, states[other].scope
+        both = f"workers {other} and {address} share a host, but cannot share tiles: they run"
+        if here.namespace != there.namespace:
+            raise ClusterError(
+                f"{both} in different process namespaces ({there.namespace} and {here.namespace}): start them in one "
+                f"container, or with the host's namespace, as --pid=host does"
+            )
+        if here.uid != there.uid:
+            raise ClusterError(f"{both} as different users ({there.uid} and {here.uid}): start them as one")
 
 
 def budgets(
@@ -116,6 +162,7 @@ def _device_nbytes(state: WorkerState) -> int:
     return configured or int(machine.DEVICE_FRACTION * state.gpu_nbytes)
 
 
-def _all_on_this_host(states: dict[str, WorkerState]) -> bool:
+def _all_in_reach(states: dict[str, WorkerState]) -> bool:
+    """Whether this process can open the tiles of all workers."""
     ours = {address.address for addresses in psutil.net_if_addrs().values() for address in addresses}
-    return all(get_address_host(address) in ours for address in states)
+    return all(get_address_host(address) in ours and state.scope == tile_scope() for address, state in states.items())

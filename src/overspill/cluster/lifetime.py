@@ -13,10 +13,10 @@ from tornado.ioloop import PeriodicCallback
 from overspill import memory as tiles
 from overspill.cluster import attached, local
 from overspill.cluster.budgets import budgets
-from overspill.memory.descriptors import raise_descriptor_limit
 from overspill.cluster.plugin import PURGE_INTERVAL_S, TilePlugin
 from overspill.cluster.specification import Address, Config, Specification, specify
 from overspill.errors import ClusterError
+from overspill.memory.descriptors import raise_descriptor_limit
 from overspill.planning.resources import Resources, using
 
 

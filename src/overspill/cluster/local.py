@@ -2,13 +2,12 @@
 
 import logging
 import os
-import shutil
 import signal
 import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import dask
@@ -18,7 +17,9 @@ from distributed.core import Status
 
 from overspill import backend, machine
 from overspill.cluster.environment import inherited
+from overspill.cluster.interrupts import deferred
 from overspill.cluster.keywords import check
+from overspill.cluster.scratch import scratch
 from overspill.cluster.specification import ClassName
 from overspill.errors import ClusterError
 
@@ -30,6 +31,10 @@ TEARDOWN_S = 120.0
 
 GRACE_S = 2.0
 """Seconds that workers get to end by themselves; one in the middle of a long task is killed then."""
+
+_MAPPINGS = ("env", "scheduler_kwargs")
+
+_TEXTS = ("host", "local_directory")
 
 
 def cluster_class(name: ClassName) -> type[LocalCluster]:
@@ -68,31 +73,29 @@ def running(chosen: type[LocalCluster], keywords: Mapping[str, Any]) -> Iterator
     """
     check(chosen, keywords)
     parent = keywords.get("local_directory") or dask.config.get("temporary-directory", None)
-    try:
-        directory = tempfile.mkdtemp(prefix="overspill-", dir=parent)
-    except OSError as error:
-        raise ClusterError(
-            f"no directory can be made in {parent} ({error.strerror}): pass another local_directory="
-        ) from None
-    try:
+    with ExitStack() as stack:
+        try:
+            directory = stack.enter_context(scratch(parent))
+        except OSError as error:
+            raise ClusterError(
+                f"no directory can be made in {parent or tempfile.gettempdir()} ({error.strerror}): pass another "
+                f"local_directory="
+            ) from None
+        # The scheduler, which runs in this process, makes modules there importable.
+        stack.callback(_forget_modules_in, directory)
         keywords = {**keywords, "memory_limit": 0, "local_directory": directory}
         keywords["scheduler_kwargs"] = {"local_directory": directory, **(keywords.get("scheduler_kwargs") or {})}
-        with inherited(keywords.get("env") or {}):
-            # Shared pages count in the memory of every process that maps them: Dask's own limit would stop workers
-            # for memory that they share. The pool's limit takes its place.
-            cluster = _start(chosen, keywords)
-            try:
-                yield cluster
-            finally:
-                _stop(cluster)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-        # The scheduler, which runs in this process, makes modules there importable.
-        sys.path[:] = [entry for entry in sys.path if not entry.startswith(directory)]
+        stack.enter_context(inherited(keywords.get("env") or {}))
+        # Shared pages count in the memory of every process that maps them: Dask's own limit would stop workers
+        # for memory that they share. The pool's limit takes its place.
+        cluster = _start(chosen, keywords)
+        stack.callback(_stop, cluster)
+        yield cluster
 
 
 def with_defaults(name: ClassName, keywords: Mapping[str, Any]) -> dict[str, Any]:
     """`keywords`, completed: on CPUs a single-threaded process a core, two threads a GPU, a free dashboard port."""
+    _check_kinds(keywords)
     threads = keywords.get("threads_per_worker")
     if threads is None:
         # While one task of a GPU copies its result to the host, the other one computes.
@@ -112,6 +115,20 @@ def with_defaults(name: ClassName, keywords: Mapping[str, Any]) -> dict[str, Any
     return completed
 
 
+def _check_kinds(keywords: Mapping[str, Any]) -> None:
+    """Refuse values that would fail here, before the cluster class can refuse them."""
+    for keyword in _MAPPINGS:
+        value = keywords.get(keyword)
+        if value is None:
+            continue
+        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+            raise ClusterError(f"{keyword}={value!r} is no mapping of names to values: write it as 'name: value'")
+    for keyword in _TEXTS:
+        value = keywords.get(keyword)
+        if not isinstance(value, str | os.PathLike | None):
+            raise ClusterError(f"{keyword}={value!r} is no text: put it in quotes, or leave it out")
+
+
 def _port_is_free(host: str | None, port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -122,14 +139,20 @@ def _port_is_free(host: str | None, port: int) -> bool:
     return True
 
 
+def _forget_modules_in(directory: str) -> None:
+    sys.path[:] = [entry for entry in sys.path if not entry.startswith(directory)]
+
+
 def _start(chosen: type[LocalCluster], keywords: Mapping[str, Any]) -> LocalCluster:
     before = set(SpecCluster._instances)
     try:
-        return chosen(**keywords)
+        with deferred():
+            return chosen(**keywords)
     except BaseException as error:
         # A class that fails after its base class has started leaves that running, and unreachable but for this list.
         for half_started in set(SpecCluster._instances) - before:
-            _stop(half_started)
+            with suppress(Exception):  # what stopped the start matters more
+                _stop(half_started)
         if not isinstance(error, Exception):
             raise
         cause: BaseException = error
@@ -148,6 +171,10 @@ def _stop(cluster: SpecCluster) -> None:
         cluster.close()
     finally:
         _kill_workers(cluster)
+        # If closing was cut short, the scheduler removes its directory as the program ends, and complains that it has
+        # gone with the cluster's.
+        if workdir := getattr(cluster.scheduler, "_workdir", None):
+            workdir.release()
 
 
 def _end_large_workers(cluster: SpecCluster) -> None:

@@ -101,4 +101,7 @@ def _from_mapping(content: object, where: str) -> Specification:
         raise ClusterError(
             f"{where} gives {class_name} a {type(keywords).__name__}: write its keywords as 'name: value'"
         )
-    return Specification(class_name, dict(keywords or {}))
+    keywords = dict(keywords or {})
+    if strange := [keyword for keyword in keywords if not isinstance(keyword, str)]:
+        raise ClusterError(f"{where} gives {class_name} the keyword {strange[0]!r}: write keywords as 'name: value'")
+    return Specification(class_name, keywords)

@@ -29,3 +29,9 @@ class Check:
     summary: str
     error: float = 0.0
     bound: float = 0.0
+
+    def __post_init__(self) -> None:
+        # Comparisons and errors are NumPy scalars as often as not, and a report is written in JSON's types.
+        object.__setattr__(self, "passed", bool(self.passed))
+        object.__setattr__(self, "error", float(self.error))
+        object.__setattr__(self, "bound", float(self.bound))

@@ -13,9 +13,9 @@ from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from overspill import backend, machine
 from overspill.errors import ClusterError, UsageError
 from overspill.ops.arguments import as_array, check_matrices, common_dtype, tile_sizes
-from overspill.ops.recipes import in_memory, kind, recipes
-from overspill.ops.residence import TILE_NAME, to_host
-from overspill.planning.grid import bounds, cover, intervals
+from overspill.ops.recipes import in_memory, kind, making_nbytes, recipes
+from overspill.ops.residence import TILE_NAME, holds_tiles, to_host
+from overspill.planning.grid import cover, intervals
 from overspill.planning.matmul import MatmulPlan, plan_matmul
 from overspill.planning.operands import Operand
 from overspill.planning.resources import Resources
@@ -26,11 +26,12 @@ from overspill.units import parse_nbytes
 
 
 class ProductLayer(MaterializedLayer):
-    """The tasks of one product, with the plan that they follow."""
+    """The tasks of one product, the plan that they follow, and a name of what they compute, whatever the plan."""
 
-    def __init__(self, mapping: dict[Any, Any], plan: MatmulPlan) -> None:
+    def __init__(self, mapping: dict[Any, Any], plan: MatmulPlan, computation: str) -> None:
         super().__init__(mapping)
         self.plan = plan
+        self.computation = computation
 
 
 def matmul(
@@ -46,7 +47,8 @@ def matmul(
 
     Each task makes one tile of the result: it streams the row of `a` and the column of `b` through its worker's device
     and accumulates in place. Operands that do not fit the tile budget together are not held in memory; the tasks read
-    or recompute the chunks that they need.
+    or recompute the chunks that they need. A chunk may then be made several times, so what makes it must give the same
+    each time, as Dask asks of every task.
 
     Parameters
     ----------
@@ -150,12 +152,12 @@ def _matmul_2d(
     if 0 in (*shape, a.shape[1]):
         empty: da.Array = da.zeros_like(meta, shape=shape, dtype=dtype, chunks=tiles or "auto")
         return empty
-    sources = [_source(x) for x in (a, b)]
-    plan = plan_matmul(sources[0].operand, sources[1].operand, dtype.name, resources, on_device=on_device, chunks=tiles)
+    same = a.name == b.name
+    sources = [_source(a)] * 2 if same else [_source(x) for x in (a, b)]
+    left, right = (source.operand for source in sources)
+    plan = plan_matmul(left, right, dtype.name, resources, same=same, on_device=on_device, chunks=tiles)
     held = [
-        source.array
-        if backend.residence_of(source.array._meta) == "device" or source.operand.made
-        else to_host(source.array)
+        source.array if backend.residence_of(source.array._meta) == "device" else to_host(source.array)
         for source in sources
     ]
     # What the tasks depend on, not what they are predicted to cost, which differs between machines.
@@ -163,7 +165,8 @@ def _matmul_2d(
     name = f"{TILE_NAME}-product-{tokenize(a.name, b.name, followed, residence)}"
     mapping = _tasks(name, sources, held, plan, keep_on_device=residence == "device")
     dependencies: list[Any] = [x for x, hold in zip(held, (plan.hold_a, plan.hold_b), strict=True) if hold]
-    graph = HighLevelGraph.from_collections(name, ProductLayer(mapping, plan), dependencies=dependencies)
+    layer = ProductLayer(mapping, plan, f"product-{tokenize(a.name, b.name)}")
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=dependencies)
     product: da.Array = da.Array(graph, name, (plan.rows, plan.columns), meta=meta, dtype=dtype)
     return product
 
@@ -173,9 +176,12 @@ def _source(x: da.Array) -> _Source:
     if any(0 in axis for axis in x.chunks):
         x = x.rechunk((rows, columns))
     if in_memory(x):
-        return _Source(x, Operand(rows, columns, made=True), None)
+        loose = backend.residence_of(x._meta) == "host" and not holds_tiles(x)
+        return _Source(x, Operand(rows, columns, made=True, loose=loose), None)
     found = recipes(x)
-    return _Source(x, Operand(rows, columns, kind(found) if found else None), found)
+    if found is None:
+        return _Source(x, Operand(rows, columns), None)
+    return _Source(x, Operand(rows, columns, kind(found), making_nbytes=making_nbytes(x, found)), found)
 
 
 def _tasks(
@@ -183,21 +189,20 @@ def _tasks(
 ) -> dict[Any, Task]:
     """One task an output tile."""
     (a, b), (a_held, b_held) = (source.operand for source in sources), held
-    row_bounds, column_bounds = bounds(a.rows), bounds(b.columns)
     panels = intervals(plan.panels)
     largest = (max(plan.rows), max(plan.columns))
     tasks = {}
     for i, rows in enumerate(intervals(plan.rows)):
-        row_pieces = cover(row_bounds, *rows)
+        row_pieces = cover(a.row_bounds, *rows)
         for j, columns in enumerate(intervals(plan.columns)):
-            column_pieces = cover(column_bounds, *columns)
+            column_pieces = cover(b.column_bounds, *columns)
             task = TileTask(
                 shape=TileShape((rows[1] - rows[0], columns[1] - columns[0]), largest, max(plan.panels)),
                 dtype=plan.dtype,
                 rows=row_pieces,
                 columns=column_pieces,
-                a_bounds=bounds(a.columns),
-                b_bounds=bounds(b.rows),
+                a_bounds=a.column_bounds,
+                b_bounds=b.row_bounds,
                 panels=panels,
                 side=plan.side,
                 keep_on_device=keep_on_device,

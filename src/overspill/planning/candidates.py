@@ -1,10 +1,10 @@
 """What the planner tries: operands to hold, cuts of the result into tiles, and of K into panels. Integers only."""
 
 from collections.abc import Iterator
-from functools import cache
+from itertools import product
 
-from overspill.planning.grid import bounds, cover, even, group, intervals
-from overspill.planning.operands import Chunks, Operand
+from overspill.planning.grid import Cut, cut, even, group
+from overspill.planning.operands import Chunks, Pair
 from overspill.planning.resources import Resources
 
 NARROWEST_PANEL = 16
@@ -14,27 +14,27 @@ FINEST_SPLIT = 512
 """Most parts that an axis of the output is tried in."""
 
 
-def holdings(a: Operand, b: Operand, itemsize: int, resources: Resources) -> Iterator[tuple[bool, bool]]:
+def holdings(pair: Pair, itemsize: int, resources: Resources) -> Iterator[tuple[bool, bool]]:
     """Which operands to hold, as far as they can be streamed otherwise and fit the pools."""
+    a, b = pair.a, pair.b
     for hold_a in (True, False):
         for hold_b in (True, False):
-            if (hold_a or a.reread) and (hold_b or b.reread):
-                held = itemsize * (hold_a * a.size + hold_b * b.size)
+            if (hold_a or a.reread) and (hold_b or b.reread) and (hold_a == hold_b or not pair.same):
+                held = itemsize * sum(operand.size for operand in pair.held(hold_a, hold_b))
                 if held <= resources.pool_nbytes:
                     yield hold_a, hold_b
 
 
-def tilings(a: Operand, b: Operand, chunks: tuple[Chunks, Chunks] | None) -> Iterator[tuple[Chunks, Chunks]]:
-    """Tile sizes along both axes to try: whole chunks joined, or chunks cut evenly."""
-    if chunks is not None:
-        yield chunks
-        return
-    m, n = sum(a.rows), sum(b.columns)
-    row_cuts = {group(a.rows, -(-m // parts)) for parts in _parts(m)}
-    column_cuts = {group(b.columns, -(-n // parts)) for parts in _parts(n)}
-    for rows in row_cuts:
-        for columns in column_cuts:
-            yield rows, columns
+def tilings(pair: Pair, chunks: tuple[Chunks, Chunks] | None) -> list[tuple[Cut, Cut]]:
+    """Tiles along both axes to try: whole chunks joined, or chunks cut evenly."""
+    axes = (pair.a.row_bounds, pair.b.column_bounds)
+    sizes = [{given} for given in chunks] if chunks else [_sizes(chunk_bounds) for chunk_bounds in axes]
+    rows, columns = ([cut(edges, tiles) for tiles in tried] for edges, tried in zip(axes, sizes, strict=True))
+    return list(product(rows, columns))
+
+
+def _sizes(chunk_bounds: Chunks) -> set[Chunks]:
+    return {group(chunk_bounds, -(-chunk_bounds[-1] // parts)) for parts in _parts(chunk_bounds[-1])}
 
 
 def _parts(size: int) -> Iterator[int]:
@@ -45,19 +45,10 @@ def _parts(size: int) -> Iterator[int]:
         parts += max(1, parts // 4)
 
 
-@cache
-def panels(a_columns: Chunks, b_rows: Chunks, width: int) -> Chunks:
+def panels(pair: Pair, width: int) -> Chunks:
     """K panels no wider than `width`, on the boundaries of the operand with the wider chunks where they fit."""
-    for chunks in sorted((a_columns, b_rows), key=max, reverse=True):
-        if max(chunks) <= width:
-            return group(chunks, width)
-    return even(sum(a_columns), width)
-
-
-@cache
-def read_elements(chunk_sizes: Chunks, tile_sizes: Chunks) -> int:
-    """Elements along an axis that the tiles read together: whole chunks, those on a tile's edge more than once."""
-    chunk_bounds = bounds(chunk_sizes)
-    return sum(
-        chunk_sizes[piece.chunk] for start, stop in intervals(tile_sizes) for piece in cover(chunk_bounds, start, stop)
-    )
+    sides = ((pair.a.widest, pair.a.column_bounds), (pair.b.tallest, pair.b.row_bounds))
+    for largest, chunk_bounds in sorted(sides, key=lambda side: side[0], reverse=True):
+        if largest <= width:
+            return group(chunk_bounds, width)
+    return even(pair.k, width)

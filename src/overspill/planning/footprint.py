@@ -2,19 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from mmap import PAGESIZE
 
 from overspill.planning.arithmetic import Arithmetic
-from overspill.planning.grid import bounds, cover, intervals
-from overspill.planning.operands import Chunks, Operand
+from overspill.planning.grid import Cut
+from overspill.planning.operands import Operand, Pair
 from overspill.planning.resources import Resources
 
 PROCESS_NBYTES = 224 * 2**20
 """A Python process with NumPy, SciPy and Dask, before any array: measured, rounded up."""
 
 CHUNK_COPIES = 2
-"""Copies of a chunk that exist while it is read or recomputed: the chunk, and what it is made from."""
+"""Copies of a chunk that exist while it is made nobody knows how: the chunk, and what it is made from."""
+
+WIDEST_SOURCE = 8
+"""Bytes of an element that a chunk of a narrower type is taken to be made from: float16 comes from float64."""
 
 TILES_IN_FLIGHT = 2
 """Output tiles of a slot at a time when the result is not held: one being made, one being used up."""
@@ -48,22 +50,21 @@ class Space:
 
     per_element: Arithmetic
     resources: Resources
-    a: Operand
-    b: Operand
+    pair: Pair
     hold_a: bool
     hold_b: bool
-    rows: Chunks
-    columns: Chunks
+    rows: Cut
+    columns: Cut
 
     @property
     def tile(self) -> int:
         """Elements of the largest output tile."""
-        return max(self.rows) * max(self.columns)
+        return self.rows.largest * self.columns.largest
 
     @property
     def sides(self) -> int:
         """Elements that one unit of panel width adds to a pair of panels."""
-        return max(self.rows) + max(self.columns)
+        return self.rows.largest + self.columns.largest
 
     @property
     def slots(self) -> int:
@@ -78,8 +79,7 @@ class Space:
     @property
     def held_nbytes(self) -> int:
         """Tiles of the held operands."""
-        held = [operand for operand, hold in ((self.a, self.hold_a), (self.b, self.hold_b)) if hold]
-        return sum(tiles_nbytes(x.size * self.per_element.itemsize, len(x.rows) * len(x.columns)) for x in held)
+        return sum(tiles_nbytes(x.size * self.per_element.itemsize, x.count) for x in self._held)
 
     @property
     def in_flight_nbytes(self) -> int:
@@ -96,7 +96,7 @@ class Space:
             accumulator = self.tile * (self.per_element.tile_itemsize - self.per_element.itemsize)
             buffers = accumulator + width * self._per_width()
         else:
-            streamed = (not self.hold_a) * max(self.rows) + (not self.hold_b) * max(self.columns)
+            streamed = (not self.hold_a) * self.rows.largest + (not self.hold_b) * self.columns.largest
             buffers = 2 * width * streamed * self.per_element.itemsize
         return buffers + self._reading_nbytes(width)
 
@@ -107,27 +107,32 @@ class Space:
         host = self.resources.pool_nbytes - self.held_nbytes - self.in_flight_nbytes
         return self._widest(limit, host // self.slots, self.work_nbytes)
 
-    def peaks(self, panels: Chunks, result: int) -> Peaks | None:
-        """Most bytes with the given panels and a result of `result` elements; None when over a budget."""
-        width = max(panels)
+    def peaks(self, width: int, result: int) -> Peaks | None:
+        """Most bytes with panels up to `width` and a result of `result` elements; None when over a budget."""
         device = self.device_nbytes(width) * self.resources.threads if self.resources.device == "cuda" else 0
         if device > self.resources.device_nbytes:
             return None
         work = self.slots * self.work_nbytes(width)
-        whole = self.held_nbytes + tiles_nbytes(result * self.per_element.itemsize, len(self.rows) * len(self.columns))
+        count = len(self.rows.sizes) * len(self.columns.sizes)
+        whole = self.held_nbytes + tiles_nbytes(result * self.per_element.itemsize, count)
         hold_result = whole + work <= self.resources.pool_nbytes
         tiles = whole if hold_result else self.held_nbytes + self.in_flight_nbytes
         if tiles + work > self.resources.pool_nbytes:
             return None
+        loose = sum(x.size * self.per_element.itemsize for x in self._held if x.loose)
         processes = PROCESS_NBYTES * (self.resources.workers + 1)
-        return Peaks(device, tiles, tiles + work + self._preparing_nbytes() + processes, hold_result)
+        return Peaks(device, tiles, tiles + work + self._preparing_nbytes() + loose + processes, hold_result)
+
+    @property
+    def _held(self) -> tuple[Operand, ...]:
+        return self.pair.held(self.hold_a, self.hold_b)
 
     def _per_width(self) -> int:
         return self.sides * (2 * self.per_element.panel_itemsize + self.per_element.work_itemsize)
 
     def _widest(self, limit: int, budget: int, needed: Callable[[int], int]) -> int:
         """The largest width up to `limit` whose need, which grows with it but for one step down, is within `budget`."""
-        step = max(*self.a.columns, *self.b.rows)
+        step = max(self.pair.a.widest, self.pair.b.tallest)
         for least, most in ((step, limit), (1, min(limit, step - 1))):
             if least <= most and needed(least) <= budget:
                 per_width = (needed(most) - needed(least)) // max(1, most - least)
@@ -136,22 +141,21 @@ class Space:
 
     def _reading_nbytes(self, width: int) -> int:
         """Chunks that one task has in hand while it fills a panel of streamed operands."""
-        elements = 0
-        for operand, hold, chunk_sizes, tiles, k_chunks in (
-            (self.a, self.hold_a, self.a.rows, self.rows, self.a.columns),
-            (self.b, self.hold_b, self.b.columns, self.columns, self.b.rows),
+        nbytes = 0
+        for operand, hold, tiles, widest in (
+            (self.pair.a, self.hold_a, self.rows, self.pair.a.widest),
+            (self.pair.b, self.hold_b, self.columns, self.pair.b.tallest),
         ):
             if not hold:
-                elements += CHUNK_COPIES * operand.largest_chunk
-                if self.a.columns != self.b.rows or max(k_chunks) > width:
+                nbytes += making_nbytes(operand, self.per_element.itemsize)
+                if not self.pair.aligned or widest > width:
                     # Chunks reach over a panel's edge: they are kept for the next panel, not read again.
-                    elements += span(chunk_sizes, tiles) * max(k_chunks)
-        return elements * self.per_element.itemsize
+                    nbytes += tiles.span * widest * self.per_element.itemsize
+        return nbytes
 
     def _preparing_nbytes(self) -> int:
         """Ordinary arrays that exist while the chunks of held operands are made, on every slot at once."""
-        held = [operand.largest_chunk for operand, hold in ((self.a, self.hold_a), (self.b, self.hold_b)) if hold]
-        return self.slots * CHUNK_COPIES * max(held, default=0) * self.per_element.itemsize
+        return self.slots * max((making_nbytes(x, self.per_element.itemsize) for x in self._held), default=0)
 
 
 def tiles_nbytes(nbytes: int, count: int) -> int:
@@ -159,8 +163,6 @@ def tiles_nbytes(nbytes: int, count: int) -> int:
     return nbytes + min(2 * PAGESIZE * count, nbytes // 8)
 
 
-@cache
-def span(chunk_sizes: Chunks, tile_sizes: Chunks) -> int:
-    """Most elements along an axis of the chunks that one tile touches."""
-    edges = bounds(chunk_sizes)
-    return max(sum(chunk_sizes[p.chunk] for p in cover(edges, *tile)) for tile in intervals(tile_sizes))
+def making_nbytes(operand: Operand, itemsize: int) -> int:
+    """Memory of one chunk while it is made, from what the operand knows of it or from `CHUNK_COPIES`."""
+    return operand.making_nbytes or CHUNK_COPIES * operand.largest_chunk * max(WIDEST_SOURCE, itemsize)

@@ -72,26 +72,24 @@ def cover(chunk_bounds: Sequence[int], start: int, stop: int) -> tuple[Piece, ..
     return tuple(pieces)
 
 
-def group(sizes: Sequence[int], limit: int) -> tuple[int, ...]:
+def group(chunk_bounds: Sequence[int], limit: int) -> tuple[int, ...]:
     """Join neighbouring chunks into parts of at most `limit`; a larger chunk is cut as `even` does.
 
     Examples
     --------
-    >>> group((4, 4, 4, 4, 4), 8), group((10,), 4), group((1, 1, 9), 4)
+    >>> group((0, 4, 8, 12, 16, 20), 8), group((0, 10), 4), group((0, 1, 2, 11), 4)
     ((8, 8, 4), (4, 4, 2), (2, 3, 3, 3))
     """
     parts: list[int] = []
-    open_part = 0
-    for size in sizes:
-        if open_part and open_part + size > limit:
-            parts.append(open_part)
-            open_part = 0
-        if size > limit:
-            parts.extend(even(size, limit))
+    start = 0
+    while start < chunk_bounds[-1]:
+        stop = chunk_bounds[bisect_right(chunk_bounds, start + limit) - 1]
+        if stop > start:
+            parts.append(stop - start)
         else:
-            open_part += size
-    if open_part:
-        parts.append(open_part)
+            stop = chunk_bounds[bisect_right(chunk_bounds, start)]
+            parts.extend(even(stop - start, limit))
+        start = stop
     return tuple(parts)
 
 
@@ -111,3 +109,40 @@ def even(size: int, limit: int) -> tuple[int, ...]:
             return (size // count,) * count
     part = -(-size // least)
     return (part,) * (size // part) + ((size % part,) if size % part else ())
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """An axis of a result cut into tiles, and how its operand's chunks lie under them.
+
+    Attributes
+    ----------
+    sizes
+        Of the tiles.
+    largest
+        Of them.
+    read
+        Elements along the axis that all tiles read together: whole chunks, those on a tile's edge more than once.
+    span
+        Most elements along the axis of the chunks that one tile touches.
+    """
+
+    sizes: tuple[int, ...]
+    largest: int
+    read: int
+    span: int
+
+
+def cut(chunk_bounds: Sequence[int], sizes: tuple[int, ...]) -> Cut:
+    """Tiles of the given sizes over chunks.
+
+    Examples
+    --------
+    >>> cut((0, 4, 8, 12), (3, 3, 6))
+    Cut(sizes=(3, 3, 6), largest=6, read=20, span=8)
+    """
+    touched = [
+        chunk_bounds[bisect_left(chunk_bounds, stop)] - chunk_bounds[bisect_right(chunk_bounds, start) - 1]
+        for start, stop in intervals(sizes)
+    ]
+    return Cut(sizes, max(sizes), sum(touched), max(touched))

@@ -5,13 +5,16 @@ accumulates in place. An operand is either *held*, each chunk made once and kept
 reads or recomputes the chunks it needs, which costs time but no memory.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Literal
 
 from overspill.errors import MemoryBudgetError
 from overspill.planning import candidates, cost, footprint
 from overspill.planning.arithmetic import Arithmetic, arithmetic
-from overspill.planning.operands import Chunks, Operand
+from overspill.planning.grid import Cut
+from overspill.planning.operands import Chunks, Operand, Pair
 from overspill.planning.refusal import refusal
 from overspill.planning.resources import Resources
 from overspill.units import format_seconds
@@ -22,6 +25,9 @@ WIDEST_PANEL = {"cpu": 2048, "cuda": 8192}
 NEARLY = 1.02
 """Among plans within this factor of the fastest the one with the smallest tiles is taken: less memory, less lost when a
 worker dies, and a progress bar that moves."""
+
+PANELS_KEPT = 512
+"""Widths whose panels are remembered while a product is planned: most candidates share theirs with another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,7 @@ def plan_matmul(
     dtype: str,
     resources: Resources,
     *,
+    same: bool = False,
     on_device: bool = False,
     chunks: tuple[Chunks, Chunks] | None = None,
 ) -> MatmulPlan:
@@ -112,6 +119,8 @@ def plan_matmul(
         NumPy name of the element type of both.
     resources
         Workers, budgets and rates.
+    same
+        Whether `a` and `b` are one array, which is held for both sides or for neither.
     on_device
         Whether operands or result live on the GPUs, which settles the side.
     chunks
@@ -122,14 +131,17 @@ def plan_matmul(
     MemoryBudgetError
         If no tiling fits the budgets.
     """
+    pair = Pair(a, b, same)
+    panels = lru_cache(maxsize=PANELS_KEPT)(partial(candidates.panels, pair))
+    problem = _Problem(pair, dtype, candidates.tilings(pair, chunks), panels)
     on_cpu = replace(resources, device="cpu", rates=resources.host_rates)
     if resources.device == "cpu":
-        return _best(a, b, dtype, on_cpu, "no GPU among the workers", chunks)
+        return _best(problem, on_cpu, "no GPU among the workers")
     if on_device:
-        return _best(a, b, dtype, resources, "the data lives on the GPUs", chunks)
-    streamed = _best(a, b, dtype, resources, "", chunks)
+        return _best(problem, resources, "the data lives on the GPUs")
+    streamed = _best(problem, resources, "")
     try:
-        plain = _best(a, b, dtype, on_cpu, "", chunks)
+        plain = _best(problem, on_cpu, "")
     except MemoryBudgetError:
         return replace(streamed, reason="only the GPU's panels fit the budget")
     both = f"{format_seconds(plain.predicted_s)} on the CPU, {format_seconds(streamed.predicted_s)} through the GPU"
@@ -138,24 +150,27 @@ def plan_matmul(
     return replace(streamed, reason=both)
 
 
-def _best(
-    a: Operand,
-    b: Operand,
-    dtype: str,
-    resources: Resources,
-    reason: str,
-    chunks: tuple[Chunks, Chunks] | None,
-) -> MatmulPlan:
-    per_element = arithmetic(dtype, resources.device)
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """What is to be planned, and what all candidates draw on: the tilings to try, and the panels by their width."""
+
+    pair: Pair
+    dtype: str
+    tilings: Sequence[tuple[Cut, Cut]]
+    panels: Callable[[int], Chunks]
+
+
+def _best(problem: _Problem, resources: Resources, reason: str) -> MatmulPlan:
+    per_element = arithmetic(problem.dtype, resources.device)
     plans: list[MatmulPlan] = []
-    for hold_a, hold_b in candidates.holdings(a, b, per_element.itemsize, resources):
-        for rows, columns in candidates.tilings(a, b, chunks):
-            if plan := _fit(a, b, dtype, per_element, resources, reason, hold_a, hold_b, rows, columns):
+    for hold_a, hold_b in candidates.holdings(problem.pair, per_element.itemsize, resources):
+        for rows, columns in problem.tilings:
+            if plan := _fit(problem, per_element, resources, reason, hold_a, hold_b, rows, columns):
                 plans.append(plan)
         if any(plan.hold_result for plan in plans):
             break  # all fits in memory: making a chunk twice gains nothing
     if not plans:
-        raise MemoryBudgetError(refusal(a, b, dtype, per_element, resources, chunks))
+        raise MemoryBudgetError(refusal(problem.pair, problem.dtype, per_element, resources, problem.tilings))
     fastest = min(plans, key=lambda plan: plan.predicted_s)
     # Making the operands takes its time whatever the tiles: it must not blur what tells tilings apart.
     longest_s = fastest.prepare_s + NEARLY * (fastest.predicted_s - fastest.prepare_s)
@@ -164,53 +179,52 @@ def _best(
 
 
 def _fit(
-    a: Operand,
-    b: Operand,
-    dtype: str,
+    problem: _Problem,
     per_element: Arithmetic,
     resources: Resources,
     reason: str,
     hold_a: bool,
     hold_b: bool,
-    rows: Chunks,
-    columns: Chunks,
+    rows: Cut,
+    columns: Cut,
 ) -> MatmulPlan | None:
     """The plan for one tiling, with the widest panels that fit; None where none do."""
-    m, n, k = sum(rows), sum(columns), sum(a.columns)
-    space = footprint.Space(per_element, resources, a, b, hold_a, hold_b, rows, columns)
+    pair, a, b = problem.pair, problem.pair.a, problem.pair.b
+    m, n, k = a.row_bounds[-1], b.column_bounds[-1], pair.k
+    space = footprint.Space(per_element, resources, pair, hold_a, hold_b, rows, columns)
     width = space.widest_panel(min(k, WIDEST_PANEL[resources.device]))
     if width < min(k, candidates.NARROWEST_PANEL):
         return None
-    panels = candidates.panels(a.columns, b.rows, width)
-    peaks = space.peaks(panels, result=m * n)
+    panels = problem.panels(width)
+    widest = max(panels)
+    peaks = space.peaks(widest, result=m * n)
     if not peaks:
         return None
     read = {"disk": 0, "recompute": 0}
     if not hold_a and a.reread:
-        read[a.reread] += per_element.itemsize * k * candidates.read_elements(a.rows, rows) * len(columns)
+        read[a.reread] += per_element.itemsize * k * rows.read * len(columns.sizes)
     if not hold_b and b.reread:
-        read[b.reread] += per_element.itemsize * k * candidates.read_elements(b.columns, columns) * len(rows)
+        read[b.reread] += per_element.itemsize * k * columns.read * len(rows.sizes)
     traffic = cost.Traffic(
-        tasks=len(rows) * len(columns),
+        tasks=len(rows.sizes) * len(columns.sizes),
         flop=per_element.flop * m * n * k,
-        uploaded_nbytes=per_element.itemsize * k * (m * len(columns) + n * len(rows)),
+        uploaded_nbytes=per_element.itemsize * k * (m * len(columns.sizes) + n * len(rows.sizes)),
         downloaded_nbytes=per_element.itemsize * m * n,
         read_nbytes=read["disk"],
         recomputed_nbytes=read["recompute"],
-        prepared_nbytes=per_element.itemsize
-        * sum(operand.size for operand, hold in ((a, hold_a), (b, hold_b)) if hold and not operand.made),
-        largest_tile=max(rows) * max(columns) / (m * n),
-        panel_width=max(panels),
-        panel_share=max(panels) / k,
+        prepared_nbytes=per_element.itemsize * sum(x.size for x in pair.held(hold_a, hold_b) if not x.made),
+        largest_tile=space.tile / (m * n),
+        panel_width=widest,
+        panel_share=widest / k,
     )
     product_s, bound = cost.predict(traffic, resources, per_element.rate)
     prepare_s = cost.prepare_s(traffic, resources)
     return MatmulPlan(
-        dtype=dtype,
+        dtype=problem.dtype,
         side="cupy" if resources.device == "cuda" else "numpy",
         reason=reason,
-        rows=rows,
-        columns=columns,
+        rows=rows.sizes,
+        columns=columns.sizes,
         panels=panels,
         hold_a=hold_a,
         hold_b=hold_b,

@@ -1,5 +1,6 @@
 """Computing and storing the results of a run, block by block, on a cluster."""
 
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,10 +21,10 @@ Progress = Callable[[int, int, int], None]
 
 
 class Stopped(Exception):
-    """Computing ended at a keyboard interrupt, with `done` of `total` blocks stored."""
+    """Computing ended at a keyboard interrupt, with `done` of `total` blocks stored; 0 of 0 before it began."""
 
-    def __init__(self, done: int, total: int) -> None:
-        super().__init__(f"{done} of {total} blocks are stored")
+    def __init__(self, done: int = 0, total: int = 0) -> None:
+        super().__init__(f"{done} of {total} blocks are stored" if total else "nothing was computed")
         self.done, self.total = done, total
 
 
@@ -55,29 +56,31 @@ def compute(
     OverspillError
         If a block cannot be computed; for an exception that the workflow did not mean to raise a `WorkflowCrash`.
     """
-    client.run(ledger.reset)
-    writes: list[Any] = [
-        storage.save(x, paths[name], resume=resume, compute=False, token=f"{token}-{name}")
-        for name, x in arrays.items()
-    ]
-    kept = sum(map(_constants, writes))
-    begun = time.perf_counter()
-    futures = futures_of(client.persist(writes))
-    done = 0
-    progress(kept, len(futures), kept)
+    futures: list[Future[Any]] = []
+    done = kept = 0
     try:
+        client.run(ledger.reset)
+        writes: list[Any] = [
+            storage.save(x, paths[name], resume=resume, compute=False, token=f"{token}-{name}")
+            for name, x in arrays.items()
+        ]
+        kept = sum(map(_constants, writes))
+        begun = time.perf_counter()
+        futures = futures_of(client.persist(writes))
+        progress(kept, len(futures), kept)
         for future in as_completed(futures):
             if future.status != "finished":
-                raise _failure(future, workflow_path)
+                raise _failure(future, workflow_path, next(iter(paths.values())).parent)
             done += 1
             progress(max(done, kept), len(futures), kept)
+        seconds = time.perf_counter() - begun
+        snapshots = client.run(ledger.snapshot, on_error="ignore")
+        return Measured(done - kept, seconds, ledger.total(list(snapshots.values())))
     except KeyboardInterrupt:
-        raise Stopped(done, len(futures)) from None
+        raise Stopped(max(done, kept), len(futures)) from None
     finally:
-        client.cancel(futures)
-    seconds = time.perf_counter() - begun
-    snapshots = client.run(ledger.snapshot, on_error="ignore")
-    return Measured(done - kept, seconds, ledger.total(list(snapshots.values())))
+        if client.status == "running":
+            client.cancel(futures)
 
 
 def _constants(writes: da.Array) -> int:
@@ -85,7 +88,12 @@ def _constants(writes: da.Array) -> int:
     return sum(isinstance(task, DataNode) for task in writes.dask.layers[writes.name].values())
 
 
-def _failure(future: Future[Any], workflow_path: Path) -> Exception:
+def _failure(future: Future[Any], workflow_path: Path, run: Path) -> Exception:
+    if future.status != "error":
+        return ClusterError(
+            "the cluster's scheduler was lost, or dropped a block that was asked of it: blocks that are stored stay, "
+            f"overspill resume {shlex.quote(str(run))} computes the others"
+        )
     error = future.exception()
     if isinstance(error, KilledWorker):
         return ClusterError(

@@ -1,6 +1,7 @@
 """A run's directory: what is in it, and that only one process at a time works on it."""
 
 import fcntl
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ class RunDirectory:
 
     def write(self, name: str, content: Any) -> None:
         """Write `content` as ``NAME.json``, whole or not at all."""
-        self.write_text(f"{name}.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        self.write_text(f"{name}.json", json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
     def write_text(self, file_name: str, text: str) -> None:
         """Write `text`, whole or not at all."""
@@ -66,14 +67,26 @@ class RunDirectory:
             raise StorageError(f"{source} is damaged: {error}") from None
 
 
-def default_path(workflow_name: str, now: datetime) -> Path:
-    """``runs/WORKFLOW-TIME``, a number added where that exists."""
+def create_default(workflow_name: str, now: datetime) -> RunDirectory:
+    """Make ``runs/WORKFLOW-TIME``, a number added where that exists.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be made.
+    """
     base = Path("runs") / f"{workflow_name}-{now:%Y%m%d-%H%M%S}"
-    path, count = base, 1
-    while path.exists():
-        count += 1
-        path = base.with_name(f"{base.name}-{count}")
-    return path
+    for count in itertools.count(1):
+        path = base if count == 1 else base.with_name(f"{base.name}-{count}")
+        try:
+            # Made, not looked for: another run may begin in the same second.
+            path.mkdir(parents=True)
+            break
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UsageError(f"{path} cannot be made ({error.strerror}): name a new directory with --out") from None
+    return RunDirectory(path)
 
 
 def check_unused(path: Path) -> None:

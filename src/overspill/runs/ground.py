@@ -1,34 +1,20 @@
 """What a run stands on: a running cluster, or for a dry run the resources that the cluster would have."""
 
-import signal
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from distributed import Worker
-from distributed.diagnostics.plugin import WorkerPlugin
+from distributed.utils import silence_logging_cmgr
 
 from overspill import backend
 from overspill.cluster import Cluster, cluster
 from overspill.cluster.budgets import budgets
 from overspill.cluster.keywords import check
 from overspill.cluster.local import cluster_class, with_defaults
-from overspill.cluster.specification import Address, specify
-from overspill.errors import UsageError
+from overspill.cluster.specification import Address, Specification, specify
+from overspill.errors import ClusterError, UsageError
 from overspill.planning.resources import Resources, using
-
-
-class Uninterrupted(WorkerPlugin):
-    """Lets a worker ignore Ctrl-C, which a terminal sends to the whole family: the client is told, and ends the worker.
-
-    A worker that replaces a dead one gets the plugin too.
-    """
-
-    name = "overspill-uninterrupted"
-
-    def setup(self, worker: Worker) -> None:
-        """Called in the worker's main thread."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def located(config: str | None) -> str | None:
@@ -36,12 +22,13 @@ def located(config: str | None) -> str | None:
     return str(Path(config).resolve()) if config is not None and Path(config).is_file() else config
 
 
-def started(config: str | None, memory: str | int | None, device_memory: int | None = None) -> Cluster:
+@contextmanager
+def started(config: str | None, memory: str | int | None, device_memory: int | None = None) -> Iterator[Cluster]:
     """The cluster that `config` asks for (None: this machine's default one), its tiles limited to `memory`."""
-    running = cluster(config, memory=memory, device_memory=device_memory)
-    if running.client.cluster is not None:
-        running.client.register_plugin(Uninterrupted())
-    return running
+    _specified(config)
+    # What a lost scheduler means for the run is told in one sentence; distributed would log a page about it.
+    with silence_logging_cmgr(logging.CRITICAL), cluster(config, memory=memory, device_memory=device_memory) as running:
+        yield running
 
 
 @contextmanager
@@ -55,7 +42,7 @@ def imagined(config: str | None, memory: str | int | None) -> Iterator[Resources
     ClusterError
         If `config` cannot be started as it is.
     """
-    asked = specify(config, None, {})
+    asked = _specified(config)
     if isinstance(asked, Address):
         raise UsageError(f"a dry run does not ask the cluster at {asked.url}: leave --cluster out, or name a file")
     check(cluster_class(asked.class_name), asked.keywords)
@@ -66,3 +53,14 @@ def imagined(config: str | None, memory: str | int | None) -> Iterator[Resources
     found = budgets("cuda" if on_gpu else "cpu", workers, threads, keywords, memory=memory, device_memory=None)
     with using(found):
         yield found
+
+
+def _specified(config: str | None) -> Specification | Address:
+    """What `config` asks for; refused where it asks for GPUs and there are none, in the words of the command line."""
+    asked = specify(config, None, {})
+    if isinstance(asked, Specification) and asked.class_name == "LocalCUDACluster" and not backend.gpus():
+        raise ClusterError(
+            f"--cluster {config} asks for GPUs, but no GPU can be used here, nor its memory be planned for: "
+            "leave --cluster out to use the CPU, or install the driver and overspill[gpu]"
+        )
+    return asked

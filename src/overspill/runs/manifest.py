@@ -3,20 +3,23 @@
 import os
 import platform
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Literal
 
 import psutil
 
 from overspill import backend, machine
+from overspill.errors import StorageError
 from overspill.planning.resources import Resources
+from overspill.runs.directory import RunDirectory
 from overspill.runs.workflow import Workflow
 
 Status = Literal["running", "done", "failed", "wrong", "interrupted"]
 
-PACKAGES = ("overspill", "dask", "distributed", "numpy", "scipy", "zarr", "cupy-cuda12x", "cupy-cuda13x", "dask-cuda")
+_PACKAGES = ("overspill", "dask", "distributed", "numpy", "scipy", "zarr", "cupy-cuda12x", "cupy-cuda13x", "dask-cuda")
 
 
 def begin(workflow: Workflow, cluster: str | None, resources: Resources) -> dict[str, Any]:
@@ -34,10 +37,59 @@ def begin(workflow: Workflow, cluster: str | None, resources: Resources) -> dict
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What a manifest says that a resumed session needs.
+
+    Attributes
+    ----------
+    status
+        How the last session ended.
+    workflow_path, workflow_sha256
+        The workflow's file, and its content then.
+    cluster
+        The cluster asked for, None for this machine's default one.
+    pool_nbytes, device_nbytes
+        The budgets; 0 bytes of a device stand for no GPU.
+    """
+
+    status: str
+    workflow_path: Path
+    workflow_sha256: str
+    cluster: str | None
+    pool_nbytes: int
+    device_nbytes: int
+
+
+def read(directory: RunDirectory) -> Begun:
+    """The manifest of the run in `directory`.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    StorageError
+        If it is no manifest.
+    """
+    content = directory.read("manifest")
+    try:
+        return Begun(
+            status=str(content["status"]),
+            workflow_path=Path(content["workflow"]),
+            workflow_sha256=str(content["workflow_sha256"]),
+            cluster=None if content["cluster"] is None else str(content["cluster"]),
+            pool_nbytes=int(content["resources"]["pool_nbytes"]),
+            device_nbytes=int(content["resources"]["device_nbytes"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        source = directory.path / "manifest.json"
+        raise StorageError(f"{source} is damaged ({error!r}): start a new run") from None
+
+
 def packages() -> dict[str, str]:
     """Versions of what computes, as far as it is installed."""
     found = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in _PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

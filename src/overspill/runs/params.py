@@ -62,7 +62,7 @@ def parse(params_class: type, settings: Mapping[str, str]) -> Any:
         For a name that is no field, a value that is not of the field's type, a file that does not exist, a field
         without a value, and whatever the class itself refuses with a ValueError.
     WorkflowError
-        If a field is of a type that cannot be read from text.
+        If a field is of a type that cannot be read from text, or its default value is not of its type.
     """
     fields = {field.name: field for field in dataclasses.fields(params_class) if field.init}
     for name in settings:
@@ -72,7 +72,9 @@ def parse(params_class: type, settings: Mapping[str, str]) -> Any:
     for name, field in fields.items():
         if name not in settings and _is_required(field):
             raise UsageError(f"parameter {name!r} ({describe(kinds[name])}) has no value: add --set {name}=VALUE")
-    return _construct(params_class, {name: _read(name, text, kinds[name]) for name, text in settings.items()})
+    given = {name: _read(name, text, kinds[name]) for name, text in settings.items()}
+    left = {name: _default(field, kinds[name]) for name, field in fields.items() if name not in settings}
+    return _construct(params_class, {**left, **given})
 
 
 def types_of(params_class: type) -> dict[str, Any]:
@@ -99,11 +101,17 @@ def types_of(params_class: type) -> dict[str, Any]:
 
 def to_json(params: Any) -> dict[str, Any]:
     """The fields of `params` in JSON's types, paths made absolute."""
-    values = {field.name: getattr(params, field.name) for field in dataclasses.fields(params) if field.init}
-    return {name: str(value.resolve()) if isinstance(value, Path) else value for name, value in values.items()}
+    return {field.name: _to_json(getattr(params, field.name)) for field in dataclasses.fields(params) if field.init}
 
 
-def from_json(params_class: type, values: Mapping[str, Any]) -> Any:
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value.resolve())
+    # JSON has no infinities.
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
+
+
+def from_json(params_class: type, values: Any) -> Any:
     """What `to_json` was given.
 
     Raises
@@ -112,8 +120,9 @@ def from_json(params_class: type, values: Mapping[str, Any]) -> Any:
         If an input named in it is there no longer, or a value does not fit the class.
     """
     kinds = types_of(params_class)
-    if set(values) != set(kinds):
-        raise UsageError(f"the recorded parameters ({', '.join(values)}) are not those of Params ({', '.join(kinds)})")
+    names = list(values) if isinstance(values, Mapping) else []
+    if set(names) != set(kinds):
+        raise UsageError(f"the recorded parameters ({', '.join(names)}) are not those of Params ({', '.join(kinds)})")
     read = {
         name: value if value is None or isinstance(value, bool) else _read(name, str(value), kinds[name])
         for name, value in values.items()
@@ -128,7 +137,8 @@ def describe(kind: Any) -> str:
 
 def _describe(kind: Any) -> str:
     if typing.get_origin(kind) is Literal:
-        return " or ".join(str(value) for value in typing.get_args(kind))
+        *others, last = map(str, typing.get_args(kind))
+        return f"{', '.join(others)} or {last}" if others else last
     names = {
         int: "a whole number",
         float: "a number",
@@ -154,6 +164,20 @@ def _is_readable(kind: Any) -> bool:
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _default(field: dataclasses.Field[Any], kind: Any) -> Any:
+    """The default value of `field` as `kind`, so that it stays the same when it is written as JSON and read again."""
+    value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    if value is None or isinstance(value, bool):
+        return value
+    choices = _choices(kind)
+    if int in choices and isinstance(value, float) and value.is_integer():
+        return int(value)
+    try:
+        return _read(field.name, str(value), kind)
+    except UsageError:
+        raise WorkflowError(f"Params.{field.name} is {describe(kind)}, but its default is {value!r}") from None
 
 
 def _construct(params_class: type, values: Mapping[str, Any]) -> Any:

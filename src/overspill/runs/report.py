@@ -1,5 +1,6 @@
 """What a run came to: its results, figures and checks."""
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ class Report:
         return {
             "passed": self.passed,
             "values": {name: _plain(value) for name, value in self.values.items()},
-            "checks": [asdict(check) for check in self.checks],
+            "checks": [{key: _plain(value) for key, value in asdict(check).items()} for check in self.checks],
             "arrays": {name: path.name for name, path in self.arrays.items()},
             "blocks": self.blocks,
             "seconds": self.seconds,
@@ -80,6 +81,8 @@ class Report:
 
 
 def _plain(value: Any) -> Any:
-    """A NumPy scalar as JSON can have it."""
+    """A scalar as JSON can have it, which has no infinities and no NaN."""
     item = value.item() if isinstance(value, np.generic) else value
+    if isinstance(item, float) and not math.isfinite(item):
+        return str(item)
     return item if isinstance(item, bool | int | float | str) else str(item)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -38,6 +39,9 @@ class Watcher(Protocol):
     def checking(self) -> None:
         """Called when all blocks are stored, before the check."""
 
+    def interrupted(self, stop: "Interrupted") -> None:
+        """Called as soon as the session is interrupted, before the cluster is closed, which takes a while."""
+
 
 class Interrupted(Exception):
     """The session was interrupted; `directory` can be resumed."""
@@ -67,8 +71,16 @@ class Job:
         return hashlib.sha256(f"{self.workflow.sha256} {values}".encode()).hexdigest()
 
 
-def foresee(job: Job) -> Preview:
-    """The preview of `job`; starts nothing and writes nothing."""
+def foresee(job: Job, out: Path | None = None) -> Preview:
+    """The preview of `job` into the new directory `out`; starts nothing and writes nothing.
+
+    Raises
+    ------
+    UsageError, MemoryBudgetError, OverspillError
+        As `start` does before it begins to compute.
+    """
+    if out:
+        directories.check_unused(out)
     with ground.imagined(job.cluster, job.memory):
         return preview(workflow.build(job.workflow, job.params))
 
@@ -88,20 +100,20 @@ def start(job: Job, out: Path | None, watcher: Watcher) -> Report:
         For everything else that a person can mend.
     """
     watcher.began(job)
-    path = out or directories.default_path(job.workflow.name, datetime.now())
-    directories.check_unused(path)
+    if out:
+        directories.check_unused(out)
     with ground.started(job.cluster, job.memory) as cluster:
         try:
             arrays = workflow.build(job.workflow, job.params)
         except workflow.WorkflowCrash as crash:
-            failed = directories.create(path)
+            failed = _create(job, out)
             _write_head(failed, job, cluster)
             _record_failure(failed, crash)
             raise
         foreseen = preview(arrays)
         watcher.planned(foreseen, cluster)
-        directory = directories.create(path)
-        with directories.locked(directory):
+        directory = _create(job, out)
+        with directories.locked(directory), _recording(directory, watcher):
             _write_head(directory, job, cluster)
             directory.write("plan", foreseen.to_dict())
             return _work(directory, job, cluster, arrays, foreseen, watcher, resume=False)
@@ -120,25 +132,28 @@ def resume(path: Path, watcher: Watcher) -> Report:
         As `start` does.
     """
     directory = RunDirectory(path)
-    begun = directory.read("manifest")
-    if begun["status"] == "done":
+    begun = manifest.read(directory)
+    if begun.status == "done":
         raise UsageError(f"{path} is done: there is nothing to resume")
-    loaded = workflow.load(Path(begun["workflow"]))
-    if loaded.sha256 != begun["workflow_sha256"]:
+    loaded = workflow.load(begun.workflow_path)
+    if loaded.sha256 != begun.workflow_sha256:
         raise WorkflowError(f"workflow {loaded.path} has changed since {path} began: start a new run")
-    job = Job(loaded, params.from_json(loaded.Params, directory.read("params")), begun["cluster"])
+    job = Job(loaded, params.from_json(loaded.Params, directory.read("params")), begun.cluster)
     watcher.began(job)
-    resources = begun["resources"]
-    # The plan, and with it the blocks, must come out as before: the same budgets, not those of today's free memory.
-    with (
-        directories.locked(directory),
-        ground.started(job.cluster, resources["pool_nbytes"], resources["device_nbytes"] or None) as cluster,
-    ):
-        arrays = workflow.build(job.workflow, job.params)
-        foreseen = preview(arrays)
-        watcher.planned(foreseen, cluster)
-        _set_status(directory, "running")
-        return _work(directory, job, cluster, arrays, foreseen, watcher, resume=True)
+    try:
+        with (
+            directories.locked(directory),
+            # What fitted before fits again: the same budgets, not those of today's free memory.
+            ground.started(job.cluster, begun.pool_nbytes, begun.device_nbytes or None) as cluster,
+        ):
+            arrays = workflow.build(job.workflow, job.params)
+            foreseen = preview(arrays)
+            watcher.planned(foreseen, cluster)
+            with _recording(directory, watcher):
+                _set_status(directory, "running")
+                return _work(directory, job, cluster, arrays, foreseen, watcher, resume=True)
+    except KeyboardInterrupt:
+        raise _interrupted(directory, Stopped(), watcher) from None
 
 
 def _work(
@@ -152,28 +167,23 @@ def _work(
     resume: bool,
 ) -> Report:
     paths = {name: directory.array(name) for name in arrays}
+    measured = compute(
+        cluster.client,
+        arrays,
+        paths,
+        token=job.token,
+        resume=resume,
+        workflow_path=job.workflow.path,
+        progress=watcher.advanced,
+    )
     try:
-        measured = compute(
-            cluster.client,
-            arrays,
-            paths,
-            token=job.token,
-            resume=resume,
-            workflow_path=job.workflow.path,
-            progress=watcher.advanced,
-        )
         directory.write("ledger", {"seconds": measured.seconds, "blocks": measured.blocks, **measured.counters})
         watcher.checking()
         begun = time.perf_counter()
         results = read_back(paths)
         checks = workflow.check(job.workflow, job.params, results)
-    except (KeyboardInterrupt, Stopped) as stop:
-        _set_status(directory, "interrupted")
-        stopped = stop if isinstance(stop, Stopped) else Stopped(foreseen.blocks, foreseen.blocks)
-        raise Interrupted(directory.path, stopped) from None
-    except BaseException as error:
-        _record_failure(directory, error)
-        raise
+    except KeyboardInterrupt:
+        raise Stopped(foreseen.blocks, foreseen.blocks) from None
     report = Report(
         directory=directory.path,
         arrays=paths,
@@ -190,6 +200,32 @@ def _work(
     directory.write("report", report.to_dict())
     _set_status(directory, "done" if report.passed else "wrong")
     return report
+
+
+@contextlib.contextmanager
+def _recording(directory: RunDirectory, watcher: Watcher) -> Iterator[None]:
+    """Let the manifest say how it ended when the block does not end well."""
+    try:
+        yield
+    except (KeyboardInterrupt, Stopped) as stop:
+        # Told first: the disk may be full.
+        error = _interrupted(directory, stop if isinstance(stop, Stopped) else Stopped(), watcher)
+        with contextlib.suppress(OverspillError):
+            _set_status(directory, "interrupted")
+        raise error from None
+    except BaseException as error:
+        _record_failure(directory, error)
+        raise
+
+
+def _interrupted(directory: RunDirectory, stopped: Stopped, watcher: Watcher) -> Interrupted:
+    stop = Interrupted(directory.path, stopped)
+    watcher.interrupted(stop)
+    return stop
+
+
+def _create(job: Job, out: Path | None) -> RunDirectory:
+    return directories.create(out) if out else directories.create_default(job.workflow.name, datetime.now())
 
 
 def _write_head(directory: RunDirectory, job: Job, cluster: Cluster) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import importlib.util
+import math
 import re
 import sys
 import traceback
@@ -95,7 +96,7 @@ def build(workflow: Workflow, params: Any) -> dict[str, da.Array]:
     Raises
     ------
     WorkflowError
-        If `build` fails, or returns anything else than named Dask arrays.
+        If `build` fails, or returns anything else than named Dask arrays that can be stored.
     """
     arrays = call(workflow.path, workflow.build, params)
     if not isinstance(arrays, Mapping) or not arrays:
@@ -105,7 +106,20 @@ def build(workflow: Workflow, params: Any) -> dict[str, da.Array]:
             raise WorkflowError(f"build names a result {name!r}: use letters, digits and underscores")
         if not isinstance(array, da.Array):
             raise WorkflowError(f"build returns a {type(array).__name__} as {name!r}: it must be a lazy Dask array")
+        _check_storable(name, array)
     return dict(arrays)
+
+
+def _check_storable(name: str, array: da.Array) -> None:
+    if any(math.isnan(size) for sizes in array.chunks for size in sizes):
+        raise WorkflowError(
+            f"build returns {name!r} with chunks of unknown size, as a mask makes them: return an array of known shape"
+        )
+    if array.dtype.hasobject or array.dtype.fields is not None:
+        raise WorkflowError(
+            f"build returns {name!r} with {array.dtype} elements, which cannot be stored: "
+            "convert them to numbers or strings of fixed length"
+        )
 
 
 def check(workflow: Workflow, params: Any, results: Mapping[str, Any]) -> tuple[Check, ...]:
@@ -129,7 +143,8 @@ def call(path: Path, function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
     except OverspillError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        # The exit status is for what became of the run, not for the workflow to choose.
         raise crash(path, error) from error
 
 

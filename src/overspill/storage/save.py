@@ -45,13 +45,15 @@ def save(
     path
         Directory to make, on a file system that every worker sees. It appears when the save begins.
     resume
-        Go on with an earlier save of the same computation; where `path` does not exist, begin.
+        Go on with an earlier save of the same computation; where `path` does not exist, begin. If `x` has other
+        chunks by now, as a product planned for another machine does, it is rechunked to the blocks that were begun.
     overwrite
         Replace the Zarr array at `path`.
     compute
         Whether to write now, on the scheduler in use, or to return the tasks.
     token
-        Names the computation, so that blocks of another one are not taken for its own; ``x.name`` unless given.
+        Names the computation, so that blocks of another one are not taken for its own; unless given, what the
+        operation that made `x` says of itself, as `overspill.matmul` does, or ``x.name``.
 
     Returns
     -------
@@ -85,7 +87,7 @@ def save(
         raise UsageError("resume=True keeps what is stored and overwrite=True replaces it: pass one of them")
     location = node.local_path(path)
     x = da.asarray(x)
-    token = x.name if token is None else token
+    token = _computation(x) if token is None else token
     x = x.astype(x.dtype.newbyteorder("="))
     _check_storable(x)
     planned = layout(x.chunks, x.dtype.itemsize)
@@ -148,6 +150,11 @@ def write_block(
     return np.ones((1,) * len(part), np.uint8)
 
 
+def _computation(x: da.Array) -> str:
+    """What names the computation of `x`, however the work was divided."""
+    return str(getattr(x.dask.layers.get(x.name), "computation", x.name))
+
+
 def _check_storable(x: da.Array) -> None:
     if any(np.isnan(size) for sizes in x.chunks for size in sizes):
         raise ArrayError("the array has chunks of unknown size: call its compute_chunk_sizes() before saving it")
@@ -161,7 +168,7 @@ def _resumed(path: Path, wanted: Save) -> Save:
     begun = records.read_save(path)
     if begun is None:
         raise StorageError(f"{path} holds no records of osp.save to resume from: name another path, or overwrite=True")
-    for name in ("shape", "dtype", "blocks", "token"):
+    for name in ("shape", "dtype", "token"):
         there, here = getattr(begun, name), getattr(wanted, name)
         if there != here:
             raise StorageError(
