@@ -1,8 +1,8 @@
 """`matmul` in this process: every element type, any chunks, any layout, and a word for what it cannot take."""
 
 import warnings
-from types import ModuleType
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import dask

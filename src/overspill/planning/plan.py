@@ -103,7 +103,8 @@ def _describe(product: MatmulPlan) -> list[tuple[str, str]]:
     kept = {True: "held in tiles", False: "streamed by each task"}
     fits = {True: "fits the tile budget", False: "exceeds the tile budget: save or reduce it block by block"}
     tiles = f"{product.tasks} of {max(product.rows)} × {max(product.columns)}"
-    panels = f"K in {len(product.panels)} panels of {max(product.panels)}"
+    count = len(product.panels)
+    panels = f"K in {count} panels of {max(product.panels)}" if count > 1 else "K in one panel"
     up, down = format_nbytes(product.uploaded_nbytes), format_nbytes(product.downloaded_nbytes)
     rows = [
         ("  side", f"{'CuPy' if product.side == 'cupy' else 'NumPy'}: {product.reason}"),
