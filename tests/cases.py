@@ -1,5 +1,7 @@
 """What tests of several modules start from: matrices of every element type, ragged cuts, and resources to plan with."""
 
+import os
+import sys
 from typing import Any, Literal
 
 import dask.array as da
@@ -60,6 +62,11 @@ def random_array(chunks: tuple[tuple[int, ...], ...], seed: int = 0, dtype: str 
 def cuts(largest_part: int = 60, most_parts: int = 5) -> st.SearchStrategy[tuple[int, ...]]:
     """Chunk sizes of an axis, ragged as they come."""
     return st.lists(st.integers(1, largest_part), min_size=1, max_size=most_parts).map(tuple)
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """What a child process needs to import what this one does, installed or not."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)} | variables
 
 
 def resources(

@@ -12,9 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-import overspill
-
-SOURCES = Path(overspill.__file__).parents[1]
+from cases import environment
 
 MATMUL = Path(__file__).parents[2] / "workflows" / "matmul.py"
 
@@ -60,7 +58,7 @@ def command(directory: Path, *arguments: str | Path) -> Iterator[subprocess.Pope
         stderr=subprocess.PIPE,
         text=True,
         cwd=directory,
-        env=os.environ | {"TMPDIR": str(directory / "scratch"), "PYTHONPATH": str(SOURCES)},
+        env=environment(TMPDIR=str(directory / "scratch")),
         start_new_session=True,
     )
     try:

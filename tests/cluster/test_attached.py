@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from distributed import Client, LocalCluster
 
-import overspill
+from cases import environment
 from overspill.cluster import cluster
 from overspill.cluster.attached import TileScope, WorkerState, check_scopes, tile_scope
 from overspill.errors import ClusterError
@@ -63,7 +63,7 @@ def alone(tmp_path: Path) -> Iterator[LocalCluster]:
         command = ["unshare", "-pf", "--kill-child", sys.executable, "-m", "distributed.cli.dask_worker"]
         worker = subprocess.Popen(
             [*command, foreign.scheduler_address, "--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path)],
-            env=os.environ | {"PYTHONPATH": str(Path(overspill.__file__).parents[1])},
+            env=environment(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

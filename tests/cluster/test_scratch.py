@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import overspill
+from cases import environment
 from overspill.cluster.scratch import scratch
 
 OWNER = """
@@ -22,13 +22,12 @@ with scratch(sys.argv[1]) as directory:
 
 def owner(parent: Path) -> tuple[subprocess.Popen[str], Path]:
     """Another process with a scratch directory in `parent`."""
-    source = str(Path(overspill.__file__).parents[1])
     running = subprocess.Popen(
         [sys.executable, "-c", OWNER, str(parent)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": source},
+        env=environment(),
     )
     assert running.stdout is not None
     return running, Path(running.stdout.readline().strip())

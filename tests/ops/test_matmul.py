@@ -176,13 +176,15 @@ def test_an_array_on_both_sides_is_held_once() -> None:
     values = x.compute()
     ledger.reset()
     before = ledger.snapshot()["peak_pool_nbytes"]
-    c = osp.matmul(x, x, chunks=300)
+    with using(resources(threads=2)):
+        c = osp.matmul(x, x, chunks=300)
     assert_product(c.compute(scheduler="synchronous"), values, values)
     plan = product(c).plan
     assert plan.hold_a and plan.hold_b
     assert ledger.snapshot()["peak_pool_nbytes"] - before <= plan.peak_tiles_nbytes < 2.2 * x.nbytes
     dear = da.map_blocks(np.add, x, x.mean(), dtype=float, meta=np.empty((0, 0)))
-    assert product(osp.matmul(dear, dear, memory=int(2.8 * x.nbytes), chunks=300)).plan.hold_a
+    with using(resources(threads=2, pool_nbytes=int(2.8 * x.nbytes))):
+        assert product(osp.matmul(dear, dear, chunks=300)).plan.hold_a
 
 
 def test_building_computes_nothing() -> None:

@@ -19,6 +19,7 @@ from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cases import environment
 from overspill import storage
 from overspill.errors import ArrayError, DTypeError, StorageError, UsageError
 from overspill.storage import records
@@ -325,10 +326,9 @@ with dask.config.set(scheduler="synchronous"):
 def test_kill_9_in_the_middle(tmp_path: Path) -> None:
     path = tmp_path / "a"
     command = [sys.executable, "-c", PROGRAM, str(path)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(storage.__file__).parents[2])}
     for seen, at_most in ((3, 10), (1, 20)):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        with subprocess.Popen([*command, str(at_most)], env=environment, **pipes) as process:
+        with subprocess.Popen([*command, str(at_most)], env=environment(), **pipes) as process:
             for _ in range(seen):
                 assert process.stdout.readline()
             process.send_signal(signal.SIGKILL)
@@ -339,7 +339,7 @@ def test_kill_9_in_the_middle(tmp_path: Path) -> None:
         assert records.intact(path, save) == done
         for block_id in done:
             assert set(np.fromfile(records.chunk_file(path, block_id))) == {block_id[0]}
-    finished = subprocess.run([*command, "40"], capture_output=True, text=True, env=environment, timeout=60)
+    finished = subprocess.run([*command, "40"], capture_output=True, text=True, env=environment(), timeout=60)
     assert finished.returncode == 0, finished.stderr
     assert len(finished.stdout.split()) == 40 - len(done)
     np.testing.assert_array_equal(storage.open(path).compute(), np.repeat(np.arange(40.0), 2**15))

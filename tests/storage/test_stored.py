@@ -13,6 +13,7 @@ import pytest
 import zarr
 from dask._task_spec import DataNode, GraphNode
 
+from cases import environment
 from overspill import storage
 from overspill.errors import StorageError, UsageError
 from overspill.storage import StoredArray
@@ -135,8 +136,8 @@ def test_a_stored_array_travels_light(path: Path) -> None:
 
 def test_names_are_the_same_in_another_process(saved: Path) -> None:
     program = f"from overspill import storage; print(storage.open({str(saved)!r}).name)"
-    environment = {"PYTHONPATH": str(Path(storage.__file__).parents[2])}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=60)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=60)
     assert done.stdout.strip() == storage.open(saved).name, done.stderr
 
 

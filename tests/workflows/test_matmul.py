@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import overspill as osp
+from cases import resources
 from overspill.errors import UsageError
+from overspill.planning.resources import using
 from overspill.runs import params, workflow
 from overspill.runs.workflow import Workflow
 
@@ -72,7 +74,8 @@ def test_large_matrices_have_few_chunks(matmul: Workflow, dtype: str) -> None:
 
 def test_operands_are_streamed_under_a_small_budget(matmul: Workflow) -> None:
     for dtype in ("float64", "float32", "complex64", "int32"):
-        _, c = built(matmul, n="2000", memory="24MiB", dtype=dtype)
+        with using(resources(workers=2)):
+            _, c = built(matmul, n="2000", memory="24MiB", dtype=dtype)
         assert osp.plan(c).products[0].recomputed_nbytes > 0
 
 

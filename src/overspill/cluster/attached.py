@@ -53,7 +53,9 @@ def worker_state(dask_worker: Worker) -> WorkerState:
     """The state of the worker this runs on."""
     plugin = dask_worker.plugins.get(TilePlugin.name)
     budget = TilePlugin(plugin.pool_nbytes, plugin.device_nbytes) if isinstance(plugin, TilePlugin) else None
-    gpu_nbytes = min((gpu.nbytes for gpu in backend.gpus()), default=0)
+    # Workers that were set up for CPUs may stand on a machine with GPUs all the same.
+    for_cpus = budget is not None and not budget.device_nbytes
+    gpu_nbytes = 0 if for_cpus else min((gpu.nbytes for gpu in backend.gpus()), default=0)
     return WorkerState(dask_worker.state.nthreads, gpu_nbytes, machine.available_nbytes(), budget, tile_scope())
 
 
