@@ -14,6 +14,12 @@ from overspill import backend, memory
 from overspill.cluster import Cluster, cluster
 
 
+def pytest_configure() -> None:
+    # Shells start what runs in the background deaf to Ctrl-C, nohup to SIGHUP, and children inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     available = len(backend.gpus())
     for item in items:
