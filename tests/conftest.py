@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
