@@ -230,23 +230,28 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize(
-    ("end", "status"), [("", 0), ("raise SystemExit(3)", 3), ("import time; time.sleep(60)", -signal.SIGINT)]
-)
-def test_program_that_forgets_to_close(tmp_path: Path, end: str, status: int) -> None:
-    """Also one that gets Ctrl-C, which a terminal sends to the workers at the same time."""
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM.format(end=end))
-    scratch = tmp_path / "scratch"
+def program(directory: Path, text: str) -> tuple[subprocess.Popen[str], Path]:
+    """A program in a session of its own, as a terminal starts it, and where it keeps its temporary files."""
+    path, scratch = directory / "program.py", directory / "scratch"
+    path.write_text(text)
     scratch.mkdir()
     running = subprocess.Popen(
-        [sys.executable, str(program)],
+        [sys.executable, str(path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
         env=os.environ | {"TMPDIR": str(scratch)},
     )
+    return running, scratch
+
+
+@pytest.mark.parametrize(
+    ("end", "status"), [("", 0), ("raise SystemExit(3)", 3), ("import time; time.sleep(60)", -signal.SIGINT)]
+)
+def test_program_that_forgets_to_close(tmp_path: Path, end: str, status: int) -> None:
+    """Also one that gets Ctrl-C, which a terminal sends to the workers at the same time."""
+    running, scratch = program(tmp_path, PROGRAM.format(end=end))
     assert running.stdout is not None
     worker = int(running.stdout.readline())
     if status == -signal.SIGINT:
@@ -269,18 +274,7 @@ if __name__ == "__main__":
 
 
 def test_interrupt_while_workers_start(tmp_path: Path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(STARTING)
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    running = subprocess.Popen(
-        [sys.executable, str(program)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=os.environ | {"TMPDIR": str(scratch)},
-    )
+    running, scratch = program(tmp_path, STARTING)
     process = psutil.Process(running.pid)
     until(lambda: any("spawn_main" in str(child.cmdline()) for child in process.children()))
     before = time.monotonic()

@@ -4,6 +4,7 @@ import threading
 from collections import defaultdict, deque
 
 from overspill.memory import registry
+from overspill.memory.descriptors import raise_descriptor_limit
 from overspill.memory.segment import PAGE, Lease, Segment
 
 
@@ -28,6 +29,7 @@ class Pool:
     """
 
     def __init__(self, limit_nbytes: int, directory: str) -> None:
+        raise_descriptor_limit()
         self.limit_nbytes = limit_nbytes
         self.directory = directory
         self.nbytes = 0

@@ -13,7 +13,6 @@ from numpy.typing import DTypeLike, NDArray
 
 from overspill.errors import MemoryBudgetError
 from overspill.memory import borrowed, registry
-from overspill.memory.descriptors import raise_descriptor_limit
 from overspill.memory.pool import Pool
 from overspill.memory.segment import PAGE, Handle, supported
 from overspill.units import format_nbytes
@@ -45,7 +44,6 @@ def configure(*, pool_nbytes: int, directory: str | None = None) -> None:
         if _pool is not None:
             _pool.limit_nbytes, _pool.directory = pool_nbytes, directory
         else:
-            raise_descriptor_limit()
             _pool = Pool(pool_nbytes, directory)
 
 
@@ -54,7 +52,6 @@ def pool() -> Pool:
     global _pool
     with _lock:
         if _pool is None:
-            raise_descriptor_limit()
             _pool = Pool(2**62, tempfile.gettempdir())
         return _pool
 

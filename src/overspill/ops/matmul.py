@@ -96,7 +96,6 @@ def matmul(
     a, b = as_array(a), as_array(b)
     dtype = common_dtype(a, b)
     check_matrices(a, b)
-    keep = (slice(0, 1) if a.ndim == 1 else slice(None), slice(0, 1) if b.ndim == 1 else slice(None))
     on_device = "device" in (residence, backend.residence_of(a._meta), backend.residence_of(b._meta))
     resources = _resources(memory, device_memory, on_device=on_device)
     if residence == "auto":
@@ -111,8 +110,10 @@ def matmul(
         resources,
         chunks,
     )
-    squeezed = tuple(0 if part == slice(0, 1) else slice(None) for part in keep)
-    return product if squeezed == (slice(None), slice(None)) else product[squeezed]
+    if a.ndim == b.ndim == 2:
+        return product
+    vector: da.Array = product[0 if a.ndim == 1 else slice(None), 0 if b.ndim == 1 else slice(None)]
+    return vector
 
 
 def _resources(memory: str | int | None, device_memory: str | int | None, *, on_device: bool) -> Resources:
