@@ -31,7 +31,7 @@ FLOORS = (
 
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 
-MAY_IMPORT_CUPY = ("backend.py", "kernels/", "stream/cuda.py", "memory/pinning.py")
+MAY_IMPORT_CUPY = ("backend.py", "kernels/", "stream/cuda.py", "memory/pinning.py", "memory/store/cuda.py")
 
 ARRAY_LIBRARIES = {"numpy", "cupy", "cupyx", "scipy", "dask", "distributed", "zarr"}
 

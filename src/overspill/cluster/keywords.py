@@ -8,7 +8,7 @@ from distributed import LocalCluster, Nanny, Worker
 
 from overspill.errors import ClusterError
 
-_OURS = {"asynchronous", "config", "data", "ip", "loop", "processes", "scheduler_ip", "start"}
+_OURS = {"asynchronous", "config", "data", "ip", "loop", "processes", "scheduler_ip", "start", "worker_class"}
 """Keywords that `overspill.cluster` sets itself, or that the classes accept only to warn of them."""
 
 

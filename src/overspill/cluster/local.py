@@ -21,7 +21,9 @@ from overspill.cluster.interrupts import deferred
 from overspill.cluster.keywords import check
 from overspill.cluster.scratch import scratch
 from overspill.cluster.specification import ClassName
+from overspill.cluster.worker import SpillingNanny
 from overspill.errors import ClusterError
+from overspill.memory.store import Store
 
 LARGE_NBYTES = 2 * 2**30
 """A worker that maps more than this, page-locked perhaps, may take longer to end than a nanny waits, 5 s."""
@@ -84,6 +86,7 @@ def running(chosen: type[LocalCluster], keywords: Mapping[str, Any]) -> Iterator
         # The scheduler, which runs in this process, makes modules there importable.
         stack.callback(_forget_modules_in, directory)
         keywords = {**keywords, "memory_limit": 0, "local_directory": directory}
+        keywords |= {"data": Store, "worker_class": SpillingNanny}
         keywords["scheduler_kwargs"] = {"local_directory": directory, **(keywords.get("scheduler_kwargs") or {})}
         stack.enter_context(inherited(keywords.get("env") or {}))
         # Shared pages count in the memory of every process that maps them: Dask's own limit would stop workers

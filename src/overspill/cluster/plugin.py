@@ -1,24 +1,25 @@
-"""What makes a Dask worker one of ours: a tile pool with a limit, and the mappings of dead processes let go."""
+"""What makes a Dask worker one of ours: limits on tiles and results, and the mappings of dead processes let go."""
 
 from distributed import Worker
 from distributed.diagnostics.plugin import WorkerPlugin
 from tornado.ioloop import PeriodicCallback
 
 from overspill import memory
+from overspill.memory.store import Store, process
 
 PURGE_INTERVAL_S = 1.0
 """How long the memory of a dead worker may stay mapped in a live one."""
 
 
 class TilePlugin(WorkerPlugin):
-    """Gives each worker, also one that replaces a dead one, its tile pool.
+    """Gives each worker, also one that replaces a dead one, its tile pool, and its spill store the limits to keep to.
 
     Parameters
     ----------
     pool_nbytes
         Bytes of tiles that one worker may hold.
     device_nbytes
-        Bytes of its GPU that one worker's stream may use, for clients that attach later; 0 without a GPU.
+        Bytes of its GPU that one worker's stream and results may take together; 0 without a GPU.
     """
 
     name = "overspill-tiles"
@@ -30,6 +31,8 @@ class TilePlugin(WorkerPlugin):
     def setup(self, worker: Worker) -> None:
         """Prepare `worker`; called in its process before it takes any task."""
         memory.configure(pool_nbytes=self.pool_nbytes, directory=worker.local_directory)
+        if isinstance(worker.data, Store):
+            worker.data.open(process.device(self.device_nbytes) if self.device_nbytes else None)
         self._purge = PeriodicCallback(memory.purge, PURGE_INTERVAL_S * 1000)
         self._purge.start()
 

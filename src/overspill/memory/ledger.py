@@ -17,6 +17,10 @@ COUNTERS = (
     "downloaded_nbytes",
     "read_nbytes",
     "recomputed_nbytes",
+    "device_to_host_nbytes",
+    "host_to_device_nbytes",
+    "host_to_disk_nbytes",
+    "disk_to_host_nbytes",
 )
 
 

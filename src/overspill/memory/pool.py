@@ -2,6 +2,7 @@
 
 import threading
 from collections import defaultdict, deque
+from collections.abc import Callable
 
 from overspill.memory import registry
 from overspill.memory.descriptors import raise_descriptor_limit
@@ -17,8 +18,9 @@ class Pool:
     """Blocks of shared memory of this process, recycled by size.
 
     A block in use is never recycled: not while an array here is based on it, nor while another process holds a lease.
-    Past `limit_nbytes` idle blocks of other sizes are given back to the system; when that is not enough, the new block
-    is an unlinked file in `directory`, slower but correct, and `overflow_nbytes` says so.
+    Past `limit_nbytes` idle blocks of other sizes are given back to the system, then `reclaim` is asked to free some
+    that are in use; when that is not enough, the new block is an unlinked file in `directory`, slower but correct, and
+    `overflow_nbytes` says so.
 
     Parameters
     ----------
@@ -35,6 +37,8 @@ class Pool:
         self.nbytes = 0
         self.peak_nbytes = 0
         self.overflow_nbytes = 0
+        self.reclaim: Callable[[int], bool] | None = None
+        """Asked for bytes of blocks in use before the pool goes past its limit; says whether it could do anything."""
         self._lock = threading.Lock()
         self._idle: defaultdict[int, list[Segment]] = defaultdict(list)
         self._lent: list[Segment] = []
@@ -46,6 +50,8 @@ class Pool:
     def allocate(self, nbytes: int) -> Lease:
         """A lease on a block of at least `nbytes` bytes, its content undefined."""
         size = block_nbytes(nbytes)
+        while self._is_full(size) and self.reclaim is not None and self.reclaim(size):
+            pass
         with self._lock:
             self._collect()
             segment = idle.pop() if (idle := self._idle[size]) else self._create(size)
@@ -65,6 +71,12 @@ class Pool:
             self._collect()
             self._trim(self.nbytes)
             return self._blocks
+
+    def _is_full(self, size: int) -> bool:
+        """Whether a block of `size` would go past the limit even if all idle ones of other sizes were given back."""
+        with self._lock:
+            self._collect()
+            return not self._idle[size] and self.nbytes - self._idle_nbytes() + size > self.limit_nbytes
 
     def _create(self, size: int) -> Segment:
         if (excess := self.nbytes + size - self.limit_nbytes) > 0:

@@ -1,0 +1,219 @@
+"""The GPU of this process as the store's device: copies on streams of their own, and room made where CuPy has none.
+
+Kernels are taken to run on CuPy's null stream, as Dask's tasks do. A copy down waits for the event after which its
+value was computed; whatever is queued on the null stream after a copy up waits for that copy; nobody waits on the host
+but the thread that takes a value down.
+"""
+
+import threading
+import weakref
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import cupy
+import numpy as np
+from cupy.cuda import runtime
+from numpy.typing import NDArray
+
+from overspill import backend
+from overspill.memory.pinning import pin
+from overspill.memory.store.device import Span
+from overspill.memory.store.meter import Meter
+
+_ALIGNMENT = 512
+
+
+class _Block:
+    """What arrays over an uploaded block keep alive."""
+
+    __slots__ = ("__weakref__",)
+
+
+class CUDADevice:
+    """The current GPU of this process.
+
+    Attributes
+    ----------
+    limit_nbytes
+        Bytes that CuPy's pool may take before values are evicted. It is passed only where nothing is left to evict and
+        no other task to wait for.
+    """
+
+    def __init__(self) -> None:
+        self.limit_nbytes = min(gpu.nbytes for gpu in backend.gpus())
+        self._pool = cupy.get_default_memory_pool()
+        self._up = cupy.cuda.Stream(non_blocking=True)
+        self._down = cupy.cuda.Stream(non_blocking=True)
+        self._lock = threading.Lock()
+        self._down_lock = threading.Lock()
+        self._limit_lock = threading.Lock()
+        self._idle: defaultdict[int, list[tuple[Any, Any]]] = defaultdict(list)
+        # Blocks end whenever the garbage collector finds them; an append to a deque needs no lock.
+        self._released: deque[tuple[int, Any, Any]] = deque()
+        self._in_flight: deque[tuple[Any, Any, NDArray[np.uint8]]] = deque()
+        self._sparse: tuple[type, ...] | None = None
+        self._reclaim: Callable[[int], bool] | None = None
+        self._meter = Meter()
+        self._allocate_before: Callable[[int], Any] | None = None
+
+    def install(self, reclaim: Callable[[int], bool], meter: Meter) -> None:
+        """Keep CuPy's pool to the limit, and ask `reclaim` for bytes where an allocation fails."""
+        self._reclaim, self._meter = reclaim, meter
+        if self._allocate_before is None:
+            self._allocate_before = cupy.cuda.get_allocator()
+            cupy.cuda.set_allocator(self._allocate)
+        self._pool.set_limit(size=self.limit_nbytes)
+
+    def uninstall(self) -> None:
+        """Leave CuPy's memory to CuPy."""
+        if self._allocate_before is not None:
+            cupy.cuda.set_allocator(self._allocate_before)
+            self._pool.set_limit(size=0)
+        self._reclaim = self._allocate_before = None
+        self._trim()
+
+    def is_array(self, x: Any) -> bool:
+        """Whether `x` is a CuPy array."""
+        return isinstance(x, cupy.ndarray)
+
+    def parts(self, x: Any) -> Iterable[Any]:
+        """The arrays of a cupyx sparse matrix."""
+        if self._sparse is None:
+            import cupyx.scipy.sparse as sparse
+
+            self._sparse = (sparse.spmatrix,)
+        if not isinstance(x, self._sparse):
+            return ()
+        names = ("data", "indices", "indptr", "row", "col", "offsets")
+        return (part for name in names if isinstance(part := getattr(x, name, None), cupy.ndarray))
+
+    def span(self, x: cupy.ndarray) -> Span:
+        """Where `x` lies."""
+        memory = x.data.mem
+        first = x.data.ptr - memory.ptr
+        steps = [(n - 1) * stride for n, stride in zip(x.shape, x.strides, strict=True)]
+        start = first + sum(step for step in steps if step < 0)
+        stop = first + sum(step for step in steps if step > 0) + x.itemsize
+        return Span(memory.ptr, max(memory.size, stop), start, stop, first)
+
+    def mark(self) -> cupy.cuda.Event:
+        """What is queued on the null stream now."""
+        event = cupy.cuda.Event(disable_timing=True)
+        event.record(cupy.cuda.Stream.null)
+        return event
+
+    def download(self, x: cupy.ndarray, span: Span, frame: NDArray[np.uint8], after: cupy.cuda.Event | None) -> None:
+        """Copy down on a stream of its own; this thread waits, without the interpreter's lock."""
+        pin(frame)
+        begin, end = cupy.cuda.Event(block=True), cupy.cuda.Event(block=True)
+        source = x.data.mem.ptr + span.start
+        with self._down_lock:
+            self._down.wait_event(after if after is not None else self.mark())
+            begin.record(self._down)
+            runtime.memcpyAsync(frame.ctypes.data, source, frame.nbytes, runtime.memcpyDeviceToHost, self._down.ptr)
+            end.record(self._down)
+        end.synchronize()
+        self._meter.moved("device_to_host", frame.nbytes)
+        self._meter.took("device_to_host", cupy.cuda.get_elapsed_time(begin, end) / 1e3)
+
+    def upload(self, frame: NDArray[np.uint8]) -> cupy.cuda.MemoryPointer:
+        """Queue a copy up, for which everything queued later waits; returns at once if the frame is page-locked."""
+        size = max(_ALIGNMENT, -(-frame.nbytes // _ALIGNMENT) * _ALIGNMENT)
+        pointer, free = self._take(size)
+        pin(frame)
+        begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+        with self._lock:
+            self._up.wait_event(free)
+            begin.record(self._up)
+            runtime.memcpyAsync(pointer.ptr, frame.ctypes.data, frame.nbytes, runtime.memcpyHostToDevice, self._up.ptr)
+            end.record(self._up)
+            cupy.cuda.Stream.null.wait_event(end)
+            # The pool must not hand out the frame's tile again before it has been read.
+            self._in_flight.append((begin, end, frame))
+        self._meter.moved("host_to_device", frame.nbytes)
+        self._land()
+        block = _Block()
+        finalizer = weakref.finalize(block, self._release, size, pointer)
+        finalizer.atexit = False
+        memory = cupy.cuda.UnownedMemory(pointer.ptr, size, block, pointer.device_id)
+        return cupy.cuda.MemoryPointer(memory, 0)
+
+    def view(
+        self, block: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any
+    ) -> cupy.ndarray:
+        """An array over an uploaded block."""
+        return cupy.ndarray(shape, dtype, block + offset, strides)
+
+    def allocated_nbytes(self) -> int:
+        """Bytes that CuPy's pool has taken, those it keeps for later included."""
+        self._land()
+        return int(self._pool.total_bytes())
+
+    def _allocate(self, nbytes: int) -> cupy.cuda.MemoryPointer:
+        """CuPy's allocator: makes room and tries again before anybody sees an error."""
+        assert self._allocate_before is not None
+        while True:
+            try:
+                return self._allocate_before(nbytes)
+            except MemoryError:
+                idle = self._pool.free_bytes() + sum(size * len(blocks) for size, blocks in self._idle.items())
+                if idle >= nbytes and self._trim():
+                    continue
+                if self._reclaim is not None and self._reclaim(nbytes):
+                    continue
+                if not self._trim():
+                    return self._allocate_beyond(nbytes)
+
+    def _allocate_beyond(self, nbytes: int) -> cupy.cuda.MemoryPointer:
+        """Memory past the limit, if the device has it: better than failing what cannot do with less."""
+        assert self._allocate_before is not None
+        with self._limit_lock:
+            self._pool.set_limit(size=0)
+            try:
+                return self._allocate_before(nbytes)
+            finally:
+                self._pool.set_limit(size=self.limit_nbytes)
+
+    def _has_room(self, nbytes: int) -> bool:
+        """Whether `nbytes` more keep to the limit, be they new or among those that CuPy's pool has free."""
+        return bool(self._pool.used_bytes() + nbytes <= self.limit_nbytes)
+
+    def _take(self, size: int) -> tuple[Any, Any]:
+        """Memory for an upload, and the event after which nothing uses it any more."""
+        while True:
+            with self._lock:
+                self._collect()
+                if self._idle[size]:
+                    return self._idle[size].pop()
+            if self._has_room(size) or self._reclaim is None or not self._reclaim(size):
+                with cupy.cuda.Stream.null:
+                    pointer = cupy.cuda.alloc(size)
+                return pointer, self.mark()
+
+    def _release(self, size: int, pointer: Any) -> None:
+        # Kernels that are queued may still read it: whoever takes it next waits for them, but for nothing later.
+        self._released.append((size, pointer, self.mark()))
+
+    def _collect(self) -> None:
+        while self._released:
+            size, pointer, free = self._released.popleft()
+            self._idle[size].append((pointer, free))
+
+    def _trim(self) -> bool:
+        """Give what lies idle here and in CuPy's pool back to the device; whether that was anything."""
+        self._land()
+        before = self._pool.total_bytes()
+        with self._lock:
+            self._collect()
+            idle, self._idle = self._idle, defaultdict(list)
+        idle.clear()
+        self._pool.free_all_blocks()
+        return bool(self._pool.total_bytes() < before)
+
+    def _land(self) -> None:
+        """Let go of the frames that have been copied, and count what the copies took."""
+        with self._lock:
+            while self._in_flight and self._in_flight[0][1].done:
+                begin, end, _ = self._in_flight.popleft()
+                self._meter.took("host_to_device", cupy.cuda.get_elapsed_time(begin, end) / 1e3)

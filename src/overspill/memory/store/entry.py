@@ -1,0 +1,120 @@
+"""One value of the store, and the queues that tell which value leaves a tier next."""
+
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from overspill.memory.store.accounts import Extents
+from overspill.memory.store.disk import File
+from overspill.memory.store.packing import Packed
+
+Key: TypeAlias = Hashable
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A value and its copies: the value itself, packed in host memory, in a file. At least one of them is there.
+
+    Attributes
+    ----------
+    key
+        Its name in the store.
+    nbytes
+        Bytes of its arrays and of what surrounds them.
+    value, resident
+        The value as tasks take it, and whether it is there.
+    of_device
+        Whether it has arrays of the device, so that it needs to be packed to lie in host memory.
+    after
+        The event after which the device has computed it.
+    packed, file
+        Copies in host memory and on disk.
+    device_extents, host_extents, packed_extents
+        What the value holds on the device and in host memory, and what the packed copy holds.
+    pins
+        Tasks that use the value, which it must stay for.
+    busy
+        Whether a thread is moving it.
+    stuck
+        Whether it cannot be packed, and so stays where it is.
+    deleted
+        Whether the store has forgotten it meanwhile.
+    """
+
+    key: Key
+    nbytes: int = 0
+    value: Any = None
+    resident: bool = False
+    of_device: bool = False
+    after: Any = None
+    packed: Packed | None = None
+    file: File | None = None
+    device_extents: Extents = ()
+    host_extents: Extents = ()
+    packed_extents: Extents = ()
+    pins: int = 0
+    busy: bool = False
+    stuck: bool = False
+    deleted: bool = False
+
+    @property
+    def on_device(self) -> bool:
+        """Whether it holds memory of the device now."""
+        return self.resident and bool(self.device_extents)
+
+    @property
+    def on_host(self) -> bool:
+        """Whether it holds memory of the host's own now, which evicting it would free."""
+        return bool(self.packed_extents) or (self.resident and not self.of_device and bool(self.host_extents))
+
+    @property
+    def clean(self) -> bool:
+        """Whether its copy in host memory can be dropped without writing it anywhere."""
+        return self.file is not None or (self.packed is not None and self.resident)
+
+
+class Queues:
+    """Entries that may leave the device, drop their clean copies on the host, or go to disk; longest unused first."""
+
+    def __init__(self) -> None:
+        self._device: OrderedDict[Key, Entry] = OrderedDict()
+        self._clean: OrderedDict[Key, Entry] = OrderedDict()
+        self._dirty: OrderedDict[Key, Entry] = OrderedDict()
+        self.on_disk_alone: OrderedDict[Key, Entry] = OrderedDict()
+
+    def place(self, entry: Entry) -> None:
+        """Put `entry` where it now belongs, as the latest used if it was not there before."""
+        here = not entry.deleted
+        self._put(self._device, entry, here and entry.on_device and not entry.stuck)
+        self._put(self._clean, entry, here and entry.on_host and entry.clean)
+        self._put(self._dirty, entry, here and entry.on_host and not entry.clean and not entry.stuck)
+        alone = entry.file is not None and not entry.resident and entry.packed is None
+        self._put(self.on_disk_alone, entry, here and alone)
+
+    def touch(self, entry: Entry) -> None:
+        """Make `entry` the latest used."""
+        for queue in (self._device, self._clean, self._dirty):
+            if entry.key in queue:
+                queue.move_to_end(entry.key)
+
+    def next_from_device(self) -> Entry | None:
+        """The entry to take off the device; None where tasks use all that are there."""
+        return next(_idle(self._device), None)
+
+    def next_from_host(self) -> Entry | None:
+        """The entry whose host memory to free: one with a copy elsewhere, else one to be written to disk."""
+        # A packed copy of a value that a task uses on the device is not itself in use.
+        clean = (entry for entry in self._clean.values() if not entry.busy and (entry.on_device or not entry.pins))
+        return next(clean, None) or next(_idle(self._dirty), None)
+
+    @staticmethod
+    def _put(queue: OrderedDict[Key, Entry], entry: Entry, belongs: bool) -> None:
+        if not belongs:
+            queue.pop(entry.key, None)
+        elif entry.key not in queue:
+            queue[entry.key] = entry
+
+
+def _idle(queue: OrderedDict[Key, Entry]) -> Iterator[Entry]:
+    return (entry for entry in queue.values() if not entry.pins and not entry.busy)

@@ -1,0 +1,170 @@
+"""A value taken apart for a lower tier: the bytes of its arrays in frames, and how to put it together again.
+
+Everything that is not an array is pickled, with numbers in the arrays' places, so that any structure of arrays, sparse
+matrices among them, can be packed.
+"""
+
+import io
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cloudpickle
+import numpy as np
+from numpy.typing import NDArray
+
+from overspill.memory import tile
+from overspill.memory.store.device import Device, Span
+from overspill.memory.tile import SMALLEST_NBYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How one array lies in a frame; an array without elements lies in none."""
+
+    frame: int | None
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: np.dtype[Any]
+    on_device: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A value in host memory, arrays of a device included.
+
+    Attributes
+    ----------
+    skeleton
+        Pickle of the value without its arrays; empty where the value is one array.
+    layouts
+        The arrays, by the numbers that stand in their places.
+    frames
+        Bytes, each of a part of one allocation.
+    """
+
+    skeleton: bytes
+    layouts: tuple[Layout, ...]
+    frames: tuple[NDArray[np.uint8], ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all frames and of the rest."""
+        return len(self.skeleton) + sum(frame.nbytes for frame in self.frames)
+
+    @property
+    def from_device(self) -> bool:
+        """Whether any of the arrays belongs on a device."""
+        return any(layout.on_device for layout in self.layouts)
+
+
+def pack(value: object, device: Device | None, after: Any = None) -> Packed:
+    """`value` in host memory: arrays of the device are copied down `after` an event, the host's own lie where they do.
+
+    Raises
+    ------
+    MemoryBudgetError
+        If there is no room for the copies.
+    Exception
+        Whatever pickling raises.
+    """
+    skeleton, arrays = _take_apart(value, device)
+    frames: list[NDArray[np.uint8]] = []
+    layouts: list[Layout | None] = [None] * len(arrays)
+    shared: dict[int, list[tuple[int, Span]]] = {}
+    for number, x in enumerate(arrays):
+        on_device = device is not None and device.is_array(x)
+        if not x.size:
+            layouts[number] = Layout(None, 0, x.shape, x.strides, np.dtype(x.dtype), on_device)
+        elif on_device and device is not None:
+            span = device.span(x)
+            shared.setdefault(span.allocation, []).append((number, span))
+        else:
+            layouts[number] = _host_layout(x, frames)
+    if device is not None:
+        for members in shared.values():
+            start = min(span.start for _, span in members)
+            stop = max(span.stop for _, span in members)
+            frame = tile.empty((stop - start,), np.uint8)
+            number, span = members[0]
+            whole = Span(span.allocation, span.allocation_nbytes, start, stop, start)
+            device.download(arrays[number], whole, frame, after)
+            for number, span in members:
+                x = arrays[number]
+                dtype = np.dtype(x.dtype)
+                layouts[number] = Layout(len(frames), span.first - start, x.shape, x.strides, dtype, True)
+            frames.append(frame)
+    return Packed(skeleton, tuple(layout for layout in layouts if layout is not None), tuple(frames))
+
+
+def unpack(packed: Packed, device: Device | None) -> Any:
+    """The value again; arrays of the device are queued for upload, the host's own lie in the frames."""
+    uploaded = {layout.frame for layout in packed.layouts if layout.on_device and layout.frame is not None}
+    if uploaded and device is None:
+        raise RuntimeError("the value holds arrays of a GPU, and this process has none: gather it where there is one")
+    empty = np.empty(0, np.uint8)
+    blocks: dict[int | None, Any] = {None: empty}
+    for number, frame in enumerate(packed.frames):
+        blocks[number] = device.upload(frame) if device is not None and number in uploaded else frame
+    arrays = [_array(layout, blocks, device) for layout in packed.layouts]
+    if not packed.skeleton:
+        return arrays[0]
+    return _Unpickler(packed.skeleton, arrays).load()
+
+
+def _array(layout: Layout, blocks: dict[int | None, Any], device: Device | None) -> Any:
+    if layout.on_device and device is not None:
+        block = device.upload(blocks[None]) if layout.frame is None else blocks[layout.frame]
+        return device.view(block, layout.offset, layout.shape, layout.strides, layout.dtype)
+    if layout.frame is None:
+        return np.empty(layout.shape, layout.dtype)
+    return np.ndarray(layout.shape, layout.dtype, blocks[layout.frame], layout.offset, layout.strides)
+
+
+def _host_layout(x: NDArray[Any], frames: list[NDArray[np.uint8]]) -> Layout:
+    if not (x.flags.c_contiguous or x.flags.f_contiguous):
+        x = np.ascontiguousarray(x)
+    frames.append(x.ravel(order="K").view(np.uint8))
+    return Layout(len(frames) - 1, 0, x.shape, x.strides, x.dtype, False)
+
+
+def _take_apart(value: object, device: Device | None) -> tuple[bytes, Sequence[Any]]:
+    if _is_part(value, device):
+        return b"", [value]
+    file = io.BytesIO()
+    pickler = _Pickler(file, device)
+    pickler.dump(value)
+    return file.getvalue(), pickler.arrays
+
+
+def _is_part(x: object, device: Device | None) -> bool:
+    if device is not None and device.is_array(x):
+        return True
+    return type(x) is np.ndarray and x.nbytes >= SMALLEST_NBYTES and not x.dtype.hasobject
+
+
+class _Pickler(cloudpickle.Pickler):
+    def __init__(self, file: io.BytesIO, device: Device | None) -> None:
+        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        self.arrays: list[Any] = []
+        self._device = device
+        self._numbers: dict[int, int] = {}
+
+    def persistent_id(self, obj: Any) -> int | None:
+        if not _is_part(obj, self._device):
+            return None
+        if id(obj) not in self._numbers:
+            self._numbers[id(obj)] = len(self.arrays)
+            self.arrays.append(obj)
+        return self._numbers[id(obj)]
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, skeleton: bytes, arrays: Sequence[Any]) -> None:
+        super().__init__(io.BytesIO(skeleton))
+        self._arrays = arrays
+
+    def persistent_load(self, pid: Any) -> Any:
+        return self._arrays[pid]

@@ -1,0 +1,481 @@
+"""The spill store: a worker's mapping of results, on the device, in page-locked tiles or on disk.
+
+Each tier has a byte limit, and the value unused for longest leaves it first; a value with a clean copy further down is
+dropped, not written again. The event loop only ever puts values in and takes out those that are where tasks want them:
+a thread of the store keeps the tiers below their limits, tasks that lack memory make room themselves (`reclaim_device`,
+`reclaim_host`), and `acquire` brings a task's inputs up before it begins.
+
+A value is never given up before its copy is whole, and what cannot be moved stays where it is.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from typing import Any, TypeVar
+
+from distributed.spill import SpilledSize
+
+from overspill.memory import tile
+from overspill.memory.pool import Pool
+from overspill.memory.store import process
+from overspill.memory.store.accounts import Account, holdings
+from overspill.memory.store.device import Device
+from overspill.memory.store.disk import Disk, File
+from overspill.memory.store.entry import Entry, Key, Queues
+from overspill.memory.store.meter import Cause, Meter
+from overspill.memory.store.packing import Packed, pack, unpack
+from overspill.memory.store.parcel import Parcel, sending_to
+from overspill.memory.store.turns import Turns
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+logger = logging.getLogger(__name__)
+
+HEADROOM = 8
+"""One part in so many of the device's limit is kept free of results, for the temporaries of tasks."""
+
+
+class Store(MutableMapping[Key, Any]):
+    """The results of one worker.
+
+    Parameters
+    ----------
+    worker_local_directory
+        Where the disk tier makes its directory; Dask fills this in.
+    """
+
+    def __init__(self, worker_local_directory: str | os.PathLike[str]) -> None:
+        self.meter = Meter()
+        self._disk = Disk(worker_local_directory, self.meter)
+        self._device: Device | None = None
+        self._entries: dict[Key, Entry] = {}
+        self._queues = Queues()
+        self._on_device, self._on_host, self._on_disk = Account(), Account(), Account()
+        self._changed = threading.Condition(threading.RLock())
+        self.turns = Turns(self._changed)
+        self._leaving = {"device": 0, "host": 0}
+        self._pool: Pool | None = None
+        self._keeper: threading.Thread | None = None
+        self._at_rest = False
+        self._closing = False
+
+    # Life.
+
+    def open(self, device: Device | None) -> None:
+        """Keep to limits from now on, the pool's and, where there is one, `device`'s; called on the event loop."""
+        self._device, self._pool = device, tile.pool()
+        if device is not None:
+            device.install(self.reclaim_device, self.meter)
+        self._pool.reclaim = self.reclaim_host
+        self.turns.belongs_to_loop()
+        process.opened(self)
+        if self._keeper is None:
+            self._keeper = threading.Thread(target=self._keep_limits, name="overspill-store", daemon=True)
+            self._keeper.start()
+
+    def close(self) -> None:
+        """Let go of everything, files included."""
+        process.closed(self)
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._keeper is not None:
+            self._keeper.join()
+        if self._device is not None:
+            self._device.uninstall()
+        if self._pool is not None and self._pool.reclaim == self.reclaim_host:
+            self._pool.reclaim = None
+        self.clear()
+        self._disk.clear()
+
+    # The mapping.
+
+    def __setitem__(self, key: Key, value: Any) -> None:
+        if isinstance(value, Parcel):
+            entry = Entry(key, value.packed.nbytes, packed=value.packed, of_device=value.packed.from_device)
+            entry.packed_extents = holdings(value.packed.frames, None).host
+        else:
+            entry = Entry(key)
+            self._settle(entry, value)
+        with self._changed:
+            if key in self._entries:
+                del self[key]
+            self._entries[key] = entry
+            self._on_device.add(entry.device_extents)
+            self._on_host.add(entry.host_extents + entry.packed_extents)
+            self._queues.place(entry)
+            if self._excess():
+                self._changed.notify_all()
+
+    def __getitem__(self, key: Key) -> Any:
+        with self._changed:
+            entry = self._entries[key]
+            self._queues.touch(entry)
+            if entry.resident and not (sending_to.get() and entry.on_device and entry.packed):
+                return entry.value
+            packed = entry.packed
+        if (recipient := sending_to.get()) and entry.of_device:
+            return Parcel(packed or self._packed(entry), recipient)
+        return self._load(entry)
+
+    def __delitem__(self, key: Key) -> None:
+        with self._changed:
+            entry = self._entries.pop(key)
+            entry.deleted = True
+            self._on_device.remove(entry.device_extents)
+            self._on_host.remove(entry.host_extents + entry.packed_extents)
+            self._queues.place(entry)
+            self._forget_file(entry)
+            self._changed.notify_all()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._entries)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._entries
+
+    def clear(self) -> None:
+        """Forget all values."""
+        for key in list(self._entries):
+            del self[key]
+
+    # What a worker asks besides.
+
+    def ready(self, keys: Iterable[Key]) -> bool:
+        """Whether all of `keys` that are here can be taken at once."""
+        with self._changed:
+            return all(entry.resident for entry in self._known(keys))
+
+    def acquire(self, keys: Iterable[Key]) -> None:
+        """Bring `keys` up for a task and keep them there until `release`; blocks, so not for the event loop."""
+        for entry in self._known(keys):
+            self._load(entry)
+
+    def pin(self, keys: Iterable[Key]) -> list[Entry]:
+        """Keep those of `keys` that are here from being moved, for a task that begins; to be undone by `release`."""
+        with self._changed:
+            self.turns.begin()
+            entries = self._known(keys)
+            for entry in entries:
+                entry.pins += 1
+                self._queues.touch(entry)
+            return entries
+
+    def release(self, entries: Iterable[Entry]) -> None:
+        """Undo `pin` when the task has ended."""
+        with self._changed:
+            for entry in entries:
+                entry.pins -= 1
+            self.turns.end()
+            self._changed.notify_all()
+
+    def crowded(self) -> bool:
+        """Whether a tier is past its limit, and values are on their way down."""
+        with self._changed:
+            return self._excess() is not None and not self._at_rest and self._keeper is not None
+
+    def settle(self) -> None:
+        """Wait until no tier is past its limit, or nothing more can be moved."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or not self.crowded())
+
+    def pack(self, keys: Iterable[Key]) -> None:
+        """Make sure that `keys` can be sent without their device: give each a copy in host memory; blocks."""
+        for entry in self._known(keys):
+            if entry.of_device and entry.packed is None:
+                self._packed(entry)
+
+    def packed(self, keys: Iterable[Key]) -> bool:
+        """Whether `pack` has nothing to do for `keys`."""
+        with self._changed:
+            return all(entry.packed is not None or not entry.of_device for entry in self._known(keys))
+
+    def figures(self) -> dict[str, Any]:
+        """Bytes and values by tier, bytes and seconds by link, evictions by cause."""
+        with self._changed:
+            accounts = {"device": self._on_device, "host": self._on_host, "disk": self._on_disk}
+            limits = {"device": self._device_limit(), "host": self._host_limit(), "disk": 0}
+            tiers = {
+                tier: {
+                    "nbytes": account.nbytes,
+                    "peak_nbytes": account.peak_nbytes,
+                    "limit_nbytes": limits[tier],
+                    "values": account.holders,
+                }
+                for tier, account in accounts.items()
+            }
+        return {
+            "tiers": tiers,
+            "allocated_nbytes": self._device.allocated_nbytes() if self._device else 0,
+            "links": self.meter.links(),
+            "evictions": self.meter.evictions(),
+        }
+
+    @property
+    def spilled_total(self) -> SpilledSize:
+        """Bytes of the values that are on disk alone, and of their files: what Dask shows as spilled."""
+        with self._changed:
+            alone = self._queues.on_disk_alone.values()
+            return SpilledSize(
+                sum(entry.nbytes for entry in alone),
+                sum(entry.file.nbytes for entry in alone if entry.file),
+            )
+
+    @property
+    def slow(self) -> Mapping[Key, Entry]:
+        """The values that are on disk alone; Dask's metrics ask how many."""
+        return self._queues.on_disk_alone
+
+    # Making room.
+
+    def reclaim_device(self, nbytes: int) -> bool:
+        """Take values off the device until `nbytes` bytes are free; False if nothing could be done.
+
+        Raises
+        ------
+        MemoryBudgetError
+            If what lies further down is full.
+        """
+        return self._reclaim("device", nbytes, self._evict_from_device, "device_allocation") or self.turns.wait()
+
+    def reclaim_host(self, nbytes: int) -> bool:
+        """Free `nbytes` bytes of host memory; False if nothing could be done.
+
+        Raises
+        ------
+        MemoryBudgetError
+            If the disk is full.
+        """
+        return self._reclaim("host", nbytes, self._evict_from_host, "host_allocation")
+
+    def _reclaim(self, tier: str, nbytes: int, evict: Callable[[Cause], int | None], cause: Cause) -> bool:
+        freed, moved = 0, False
+        while freed < nbytes and (more := evict(cause)) is not None:
+            freed, moved = freed + more, True
+        if moved:
+            return True
+        with self._changed:
+            if not self._leaving[tier]:
+                return False
+            self._changed.wait()
+            return True
+
+    def _keep_limits(self) -> None:
+        complained = False
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing or self._excess())
+                if self._closing:
+                    return
+                excess = self._excess()
+            evict = self._evict_from_device if excess == "device_limit" else self._evict_from_host
+            try:
+                moved = evict(excess) if excess else 0
+                complained = complained and moved is None
+            except (OSError, MemoryError) as error:
+                moved = None
+                if not complained:
+                    logger.warning("Results stay above their limit, as nothing more can be spilled: %s", error)
+                complained = True
+            if moved is None:
+                with self._changed:
+                    self._at_rest = True
+                    self._changed.notify_all()
+                    if not self._closing:
+                        self._changed.wait()
+                    self._at_rest = False
+
+    def _excess(self) -> Cause | None:
+        limit = self._device_limit()
+        if limit and self._on_device.nbytes > limit - limit // HEADROOM:
+            return "device_limit"
+        return "host_limit" if self._on_host.nbytes > self._host_limit() else None
+
+    def _device_limit(self) -> int:
+        return self._device.limit_nbytes if self._device is not None else 0
+
+    def _host_limit(self) -> int:
+        return tile.pool().limit_nbytes if self._pool is None else self._pool.limit_nbytes
+
+    def _evict_from_device(self, cause: Cause) -> int | None:
+        """Take the value unused for longest off the device; the bytes freed, None if there was nothing to move."""
+        with self._changed:
+            entry = self._queues.next_from_device()
+            if entry is None:
+                return None
+            if entry.packed is not None or entry.file is not None:
+                return self._drop_value(entry, cause)
+            entry.busy = True
+
+        def keep(packed: Packed) -> int:
+            self._keep_packed(entry, packed)
+            return 0 if entry.pins or entry.deleted else self._drop_value(entry, cause)
+
+        return self._move(entry, self._copy_down, keep, leaving="device") or 0
+
+    def _evict_from_host(self, cause: Cause) -> int | None:
+        """Free the host memory of one value; the bytes freed, None if there was nothing to move."""
+        with self._changed:
+            entry = self._queues.next_from_host()
+            if entry is None:
+                return None
+            if entry.clean:
+                return self._drop_host(entry, cause)
+            entry.busy = True
+
+        def keep(file: File) -> int:
+            if entry.deleted:
+                self._disk.remove(file)
+                return 0
+            entry.file = file
+            self._on_disk.add(((entry.key, file.nbytes),))
+            return 0 if entry.pins and not entry.on_device else self._drop_host(entry, cause)
+
+        return self._move(entry, self._copy_to_disk, keep, leaving="host") or 0
+
+    def _move(
+        self, entry: Entry, copy: Callable[[Entry], T], keep: Callable[[T], R], *, leaving: str | None = None
+    ) -> R | None:
+        """Copy a busy entry outside the lock, and `keep` the copy inside; None if it never can be copied."""
+        result, kept = None, None
+        if leaving:
+            with self._changed:
+                self._leaving[leaving] += 1
+        try:
+            result = copy(entry)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:
+            entry.stuck = True
+            logger.warning("The result %r cannot be spilled and stays where it is: %s", entry.key, error)
+        finally:
+            with self._changed:
+                if leaving:
+                    self._leaving[leaving] -= 1
+                entry.busy = False
+                if result is not None:
+                    kept = keep(result)
+                self._queues.place(entry)
+                self._changed.notify_all()
+        return kept
+
+    def _copy_down(self, entry: Entry) -> Packed:
+        return pack(entry.value, self._device, entry.after)
+
+    def _copy_to_disk(self, entry: Entry) -> File:
+        return self._disk.write(entry.packed or pack(entry.value, self._device))
+
+    def _drop_value(self, entry: Entry, cause: Cause) -> int:
+        """Give up a value that has a copy further down; the bytes freed on the device."""
+        entry.value, entry.resident, entry.after = None, False, None
+        freed = self._on_device.remove(entry.device_extents)
+        self._on_host.remove(entry.host_extents)
+        entry.device_extents = entry.host_extents = ()
+        self._queues.place(entry)
+        self.meter.evicted(cause)
+        return freed
+
+    def _drop_host(self, entry: Entry, cause: Cause) -> int:
+        """Give up what an entry with a copy elsewhere has in host memory; the bytes freed there."""
+        freed = self._on_host.remove(entry.packed_extents)
+        entry.packed, entry.packed_extents = None, ()
+        if not entry.of_device:
+            freed += self._on_host.remove(entry.host_extents)
+            entry.value, entry.resident, entry.host_extents = None, False, ()
+        self._queues.place(entry)
+        self.meter.evicted(cause)
+        return freed
+
+    # Coming back.
+
+    def _load(self, entry: Entry) -> Any:
+        """The value of `entry`, brought up if it is not there."""
+        with self._changed:
+            while entry.busy and not entry.resident:
+                self._changed.wait()
+            if entry.resident:
+                self._queues.touch(entry)
+                return entry.value
+            if entry.deleted:
+                raise KeyError(entry.key)
+            entry.busy = True
+            packed = entry.packed
+        value = settled = None
+        try:
+            packed = packed or self._read(entry)
+            value = unpack(packed, self._device)
+            settled = Entry(entry.key)
+            self._settle(settled, value)
+        finally:
+            with self._changed:
+                entry.busy = False
+                if settled is not None and packed is not None and not entry.deleted:
+                    self._bring_back(entry, settled, packed)
+                self._changed.notify_all()
+        return value
+
+    def _bring_back(self, entry: Entry, settled: Entry, packed: Packed) -> None:
+        """Give `entry` its value again, as it is in `settled`, beside the copy it came from."""
+        entry.value, entry.resident, entry.after = settled.value, True, settled.after
+        entry.of_device = settled.of_device
+        entry.device_extents, entry.host_extents = settled.device_extents, settled.host_extents
+        self._on_device.add(entry.device_extents)
+        self._on_host.add(entry.host_extents)
+        if entry.of_device:
+            self._keep_packed(entry, packed)
+        self._queues.place(entry)
+        self._queues.touch(entry)
+
+    def _packed(self, entry: Entry) -> Packed:
+        """A copy of `entry` in host memory, kept for the next time."""
+        with self._changed:
+            while entry.busy:
+                self._changed.wait()
+            if entry.packed is not None:
+                return entry.packed
+            if entry.deleted:
+                raise KeyError(entry.key)
+            entry.busy = True
+
+        def keep(packed: Packed) -> Packed:
+            self._keep_packed(entry, packed)
+            return packed
+
+        packed = self._move(entry, self._copy_down if entry.resident else self._read, keep)
+        if packed is None:
+            raise TypeError(f"the result {entry.key!r} cannot be sent to another process: see the worker's log")
+        return packed
+
+    def _read(self, entry: Entry) -> Packed:
+        assert entry.file is not None
+        return self._disk.read(entry.file)
+
+    def _keep_packed(self, entry: Entry, packed: Packed) -> None:
+        if entry.packed is None and not entry.deleted:
+            entry.packed = packed
+            entry.packed_extents = holdings(packed.frames, None).host
+            self._on_host.add(entry.packed_extents)
+            self._queues.place(entry)
+
+    def _settle(self, entry: Entry, value: Any) -> None:
+        """Make `value` that of `entry`, not yet counted."""
+        held = holdings(value, self._device)
+        entry.value, entry.resident, entry.nbytes = value, True, held.nbytes
+        entry.of_device = bool(held.device)
+        entry.device_extents, entry.host_extents = held.device, held.host
+        if entry.of_device and self._device is not None:
+            entry.after = self._device.mark()
+
+    def _forget_file(self, entry: Entry) -> None:
+        if entry.file is not None:
+            self._on_disk.remove(((entry.key, entry.file.nbytes),))
+            self._disk.remove(entry.file)
+
+    def _known(self, keys: Iterable[Key]) -> list[Entry]:
+        with self._changed:
+            return [self._entries[key] for key in keys if key in self._entries]

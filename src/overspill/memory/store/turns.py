@@ -1,0 +1,48 @@
+"""Tasks of one worker that lack memory on the device wait for each other instead of failing."""
+
+import threading
+
+
+class Turns:
+    """Counts the tasks of a worker and those among them that wait for memory.
+
+    Parameters
+    ----------
+    changed
+        The store's condition, notified whenever something frees memory.
+    """
+
+    def __init__(self, changed: threading.Condition) -> None:
+        self._changed = changed
+        self._loop_thread: int | None = None
+        self._running = 0
+        self._waiting = 0
+        self._ended = 0
+
+    def belongs_to_loop(self) -> None:
+        """Tell that the calling thread is the event loop's, which must never wait for a task."""
+        self._loop_thread = threading.get_ident()
+
+    def begin(self) -> None:
+        """A task begins."""
+        with self._changed:
+            self._running += 1
+
+    def end(self) -> None:
+        """A task has ended, and what it held is free."""
+        with self._changed:
+            self._running -= 1
+            self._ended += 1
+
+    def wait(self) -> bool:
+        """Wait until another task ends; False at once when all others wait too, or there is none."""
+        with self._changed:
+            if threading.get_ident() == self._loop_thread or self._running - self._waiting <= 1:
+                return False
+            ended = self._ended
+            self._waiting += 1
+            try:
+                self._changed.wait_for(lambda: self._ended != ended or self._running <= self._waiting)
+            finally:
+                self._waiting -= 1
+            return self._ended != ended
