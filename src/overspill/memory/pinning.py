@@ -1,6 +1,6 @@
 """Page-locking of tile memory, so that a GPU's copy engines reach it at the full speed of the link."""
 
-import threading
+import os
 import warnings
 from typing import Any
 
@@ -8,10 +8,9 @@ import cupy
 from numpy.typing import NDArray
 
 from overspill.memory import registry
+from overspill.memory.segment import Segment
 
 _PORTABLE = 1  # cudaHostRegisterPortable: locked for every device of the process
-
-_lock = threading.Lock()
 
 
 def pin(x: NDArray[Any]) -> bool:
@@ -23,12 +22,24 @@ def pin(x: NDArray[Any]) -> bool:
     if not (found := registry.find(x)):
         return False
     segment, _ = found
-    with _lock:
-        if segment.pinned is None:
-            segment.pinned = not segment.on_disk and _register(segment.address, segment.nbytes)
-            if segment.pinned:
-                segment.before_unmap.append(lambda: cupy.cuda.runtime.hostUnregister(segment.address))
-        return segment.pinned
+    if segment.pinned is None:
+        with segment.pinning:
+            if segment.pinned is None:
+                _pin(segment)
+    return bool(segment.pinned)
+
+
+def _pin(segment: Segment) -> None:
+    if segment.on_disk:
+        segment.pinned = False
+        return
+    if segment.owner == os.getpid():
+        segment.populate()
+    if _register(segment.address, segment.nbytes):
+        segment.before_unmap.append(lambda: cupy.cuda.runtime.hostUnregister(segment.address))
+        segment.pinned = True
+    else:
+        segment.pinned = False
 
 
 def _register(address: int, nbytes: int) -> bool:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from overspill import backend
 from overspill.memory.pinning import pin
-from overspill.memory.store.device import Span
+from overspill.memory.store.device import Reclaim, Span
 from overspill.memory.store.meter import Meter
 
 _ALIGNMENT = 512
@@ -53,11 +53,11 @@ class CUDADevice:
         self._released: deque[tuple[int, Any, Any]] = deque()
         self._in_flight: deque[tuple[Any, Any, NDArray[np.uint8]]] = deque()
         self._sparse: tuple[type, ...] | None = None
-        self._reclaim: Callable[[int], bool] | None = None
+        self._reclaim: Reclaim | None = None
         self._meter = Meter()
         self._allocate_before: Callable[[int], Any] | None = None
 
-    def install(self, reclaim: Callable[[int], bool], meter: Meter) -> None:
+    def install(self, reclaim: Reclaim, meter: Meter) -> None:
         """Keep CuPy's pool to the limit, and ask `reclaim` for bytes where an allocation fails."""
         self._reclaim, self._meter = reclaim, meter
         if self._allocate_before is None:
@@ -157,10 +157,13 @@ class CUDADevice:
             try:
                 return self._allocate_before(nbytes)
             except MemoryError:
-                idle = self._pool.free_bytes() + sum(size * len(blocks) for size, blocks in self._idle.items())
-                if idle >= nbytes and self._trim():
+                if self._hand_back():
                     continue
-                if self._reclaim is not None and self._reclaim(nbytes):
+                # What the pool keeps free in the wrong sizes is given back last, which waits for the whole device;
+                # but before everything else has gone.
+                if 2 * self._pool.free_bytes() > max(nbytes, self.limit_nbytes) and self._trim():
+                    continue
+                if self._reclaim is not None and self._reclaim(nbytes, temporary=True):
                     continue
                 if not self._trim():
                     return self._allocate_beyond(nbytes)
@@ -186,7 +189,7 @@ class CUDADevice:
                 self._collect()
                 if self._idle[size]:
                     return self._idle[size].pop()
-            if self._has_room(size) or self._reclaim is None or not self._reclaim(size):
+            if self._has_room(size) or self._reclaim is None or not self._reclaim(size, temporary=False):
                 with cupy.cuda.Stream.null:
                     pointer = cupy.cuda.alloc(size)
                 return pointer, self.mark()
@@ -200,14 +203,19 @@ class CUDADevice:
             size, pointer, free = self._released.popleft()
             self._idle[size].append((pointer, free))
 
-    def _trim(self) -> bool:
-        """Give what lies idle here and in CuPy's pool back to the device; whether that was anything."""
+    def _hand_back(self) -> bool:
+        """Give blocks that lie idle here to CuPy's pool; whether there were any."""
         self._land()
-        before = self._pool.total_bytes()
         with self._lock:
             self._collect()
-            idle, self._idle = self._idle, defaultdict(list)
-        idle.clear()
+            blocks = [block for blocks in self._idle.values() for block in blocks]
+            self._idle.clear()
+        return bool(blocks)
+
+    def _trim(self) -> bool:
+        """Give what CuPy's pool keeps free back to the device; whether that was anything."""
+        before = self._pool.total_bytes()
+        self._hand_back()
         self._pool.free_all_blocks()
         return bool(self._pool.total_bytes() < before)
 

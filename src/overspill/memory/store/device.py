@@ -1,6 +1,6 @@
 """What the store asks of a device: whose memory an array lies in, and copies of whole spans of it, down and up."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,6 +33,13 @@ class Span:
     first: int
 
 
+class Reclaim(Protocol):
+    """Makes room on the device."""
+
+    def __call__(self, nbytes: int, *, temporary: bool) -> bool:
+        """Free `nbytes` bytes, for what a task makes on its way or for a value that comes up; False: nothing to do."""
+
+
 class Device(Protocol):
     """The memory of one device, as the store sees it. Blocks and events are the device's own affair.
 
@@ -44,7 +51,7 @@ class Device(Protocol):
 
     limit_nbytes: int
 
-    def install(self, reclaim: Callable[[int], bool], meter: Meter) -> None:
+    def install(self, reclaim: Reclaim, meter: Meter) -> None:
         """From now on ask `reclaim` for bytes where an allocation fails; it says whether trying again makes sense."""
 
     def uninstall(self) -> None:

@@ -78,25 +78,26 @@ class Queues:
     """Entries that may leave the device, drop their clean copies on the host, or go to disk; longest unused first."""
 
     def __init__(self) -> None:
-        self._device: OrderedDict[Key, Entry] = OrderedDict()
-        self._clean: OrderedDict[Key, Entry] = OrderedDict()
-        self._dirty: OrderedDict[Key, Entry] = OrderedDict()
-        self.on_disk_alone: OrderedDict[Key, Entry] = OrderedDict()
+        # Keyed by the entries themselves: one that was deleted may still be moved while its key is in use again.
+        self._device: OrderedDict[Entry, None] = OrderedDict()
+        self._clean: OrderedDict[Entry, None] = OrderedDict()
+        self._dirty: OrderedDict[Entry, None] = OrderedDict()
+        self.on_disk_alone: OrderedDict[Entry, None] = OrderedDict()
 
     def place(self, entry: Entry) -> None:
         """Put `entry` where it now belongs, as the latest used if it was not there before."""
         here = not entry.deleted
-        self._put(self._device, entry, here and entry.on_device and not entry.stuck)
-        self._put(self._clean, entry, here and entry.on_host and entry.clean)
-        self._put(self._dirty, entry, here and entry.on_host and not entry.clean and not entry.stuck)
+        _put(self._device, entry, here and entry.on_device and not entry.stuck)
+        _put(self._clean, entry, here and entry.on_host and entry.clean)
+        _put(self._dirty, entry, here and entry.on_host and not entry.clean and not entry.stuck)
         alone = entry.file is not None and not entry.resident and entry.packed is None
-        self._put(self.on_disk_alone, entry, here and alone)
+        _put(self.on_disk_alone, entry, here and alone)
 
     def touch(self, entry: Entry) -> None:
         """Make `entry` the latest used."""
         for queue in (self._device, self._clean, self._dirty):
-            if entry.key in queue:
-                queue.move_to_end(entry.key)
+            if entry in queue:
+                queue.move_to_end(entry)
 
     def next_from_device(self) -> Entry | None:
         """The entry to take off the device; None where tasks use all that are there."""
@@ -105,16 +106,16 @@ class Queues:
     def next_from_host(self) -> Entry | None:
         """The entry whose host memory to free: one with a copy elsewhere, else one to be written to disk."""
         # A packed copy of a value that a task uses on the device is not itself in use.
-        clean = (entry for entry in self._clean.values() if not entry.busy and (entry.on_device or not entry.pins))
+        clean = (entry for entry in self._clean if not entry.busy and (entry.on_device or not entry.pins))
         return next(clean, None) or next(_idle(self._dirty), None)
 
-    @staticmethod
-    def _put(queue: OrderedDict[Key, Entry], entry: Entry, belongs: bool) -> None:
-        if not belongs:
-            queue.pop(entry.key, None)
-        elif entry.key not in queue:
-            queue[entry.key] = entry
+
+def _put(queue: OrderedDict[Entry, None], entry: Entry, belongs: bool) -> None:
+    if belongs:
+        queue.setdefault(entry)
+    else:
+        queue.pop(entry, None)
 
 
-def _idle(queue: OrderedDict[Key, Entry]) -> Iterator[Entry]:
-    return (entry for entry in queue.values() if not entry.pins and not entry.busy)
+def _idle(queue: OrderedDict[Entry, None]) -> Iterator[Entry]:
+    return (entry for entry in queue if not entry.pins and not entry.busy)

@@ -11,7 +11,8 @@ A value is never given up before its copy is whole, and what cannot be moved sta
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sized
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from distributed.spill import SpilledSize
@@ -33,8 +34,9 @@ R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
-HEADROOM = 8
-"""One part in so many of the device's limit is kept free of results, for the temporaries of tasks."""
+LEAST_HEADROOM, MOST_HEADROOM = 1 / 8, 1 / 2
+"""Shares of the device's limit that are kept free of results, for what tasks make on their way: the more they ask for
+while there is no room, the more is kept free, since making room at the last moment keeps them waiting."""
 
 
 class Store(MutableMapping[Key, Any]):
@@ -55,6 +57,7 @@ class Store(MutableMapping[Key, Any]):
         self._on_device, self._on_host, self._on_disk = Account(), Account(), Account()
         self._changed = threading.Condition(threading.RLock())
         self.turns = Turns(self._changed)
+        self._headroom_nbytes = 0
         self._leaving = {"device": 0, "host": 0}
         self._pool: Pool | None = None
         self._keeper: threading.Thread | None = None
@@ -154,7 +157,7 @@ class Store(MutableMapping[Key, Any]):
     def acquire(self, keys: Iterable[Key]) -> None:
         """Bring `keys` up for a task and keep them there until `release`; blocks, so not for the event loop."""
         for entry in self._known(keys):
-            self._load(entry)
+            self._load(entry, for_task=True)
 
     def pin(self, keys: Iterable[Key]) -> list[Entry]:
         """Keep those of `keys` that are here from being moved, for a task that begins; to be undone by `release`."""
@@ -220,20 +223,20 @@ class Store(MutableMapping[Key, Any]):
     def spilled_total(self) -> SpilledSize:
         """Bytes of the values that are on disk alone, and of their files: what Dask shows as spilled."""
         with self._changed:
-            alone = self._queues.on_disk_alone.values()
+            alone = self._queues.on_disk_alone
             return SpilledSize(
                 sum(entry.nbytes for entry in alone),
                 sum(entry.file.nbytes for entry in alone if entry.file),
             )
 
     @property
-    def slow(self) -> Mapping[Key, Entry]:
+    def slow(self) -> Sized:
         """The values that are on disk alone; Dask's metrics ask how many."""
         return self._queues.on_disk_alone
 
     # Making room.
 
-    def reclaim_device(self, nbytes: int) -> bool:
+    def reclaim_device(self, nbytes: int, *, temporary: bool) -> bool:
         """Take values off the device until `nbytes` bytes are free; False if nothing could be done.
 
         Raises
@@ -241,6 +244,9 @@ class Store(MutableMapping[Key, Any]):
         MemoryBudgetError
             If what lies further down is full.
         """
+        if temporary:
+            with self._changed:
+                self._headroom_nbytes += nbytes
         return self._reclaim("device", nbytes, self._evict_from_device, "device_allocation") or self.turns.wait()
 
     def reclaim_host(self, nbytes: int) -> bool:
@@ -291,10 +297,12 @@ class Store(MutableMapping[Key, Any]):
                     self._at_rest = False
 
     def _excess(self) -> Cause | None:
-        limit = self._device_limit()
-        if limit and self._on_device.nbytes > limit - limit // HEADROOM:
+        if (limit := self._device_limit()) and self._on_device.nbytes > limit - self._headroom(limit):
             return "device_limit"
         return "host_limit" if self._on_host.nbytes > self._host_limit() else None
+
+    def _headroom(self, limit: int) -> int:
+        return int(min(max(self._headroom_nbytes, LEAST_HEADROOM * limit), MOST_HEADROOM * limit))
 
     def _device_limit(self) -> int:
         return self._device.limit_nbytes if self._device is not None else 0
@@ -333,7 +341,7 @@ class Store(MutableMapping[Key, Any]):
                 self._disk.remove(file)
                 return 0
             entry.file = file
-            self._on_disk.add(((entry.key, file.nbytes),))
+            self._on_disk.add(((file.path, file.nbytes),))
             return 0 if entry.pins and not entry.on_device else self._drop_host(entry, cause)
 
         return self._move(entry, self._copy_to_disk, keep, leaving="host") or 0
@@ -393,11 +401,13 @@ class Store(MutableMapping[Key, Any]):
 
     # Coming back.
 
-    def _load(self, entry: Entry) -> Any:
+    def _load(self, entry: Entry, *, for_task: bool = False) -> Any:
         """The value of `entry`, brought up if it is not there."""
         with self._changed:
             while entry.busy and not entry.resident:
-                self._changed.wait()
+                # Who moves it may be waiting for this very task to end.
+                with self.turns.standing() if for_task else nullcontext():
+                    self._changed.wait()
             if entry.resident:
                 self._queues.touch(entry)
                 return entry.value
@@ -473,7 +483,7 @@ class Store(MutableMapping[Key, Any]):
 
     def _forget_file(self, entry: Entry) -> None:
         if entry.file is not None:
-            self._on_disk.remove(((entry.key, entry.file.nbytes),))
+            self._on_disk.remove(((entry.file.path, entry.file.nbytes),))
             self._disk.remove(entry.file)
 
     def _known(self, keys: Iterable[Key]) -> list[Entry]:

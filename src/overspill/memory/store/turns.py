@@ -1,6 +1,8 @@
 """Tasks of one worker that lack memory on the device wait for each other instead of failing."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Turns:
@@ -40,9 +42,16 @@ class Turns:
             if threading.get_ident() == self._loop_thread or self._running - self._waiting <= 1:
                 return False
             ended = self._ended
-            self._waiting += 1
-            try:
+            with self.standing():
                 self._changed.wait_for(lambda: self._ended != ended or self._running <= self._waiting)
-            finally:
-                self._waiting -= 1
             return self._ended != ended
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """Count the calling task among those that wait, for as long as the block waits on the store's condition."""
+        self._waiting += 1
+        self._changed.notify_all()
+        try:
+            yield
+        finally:
+            self._waiting -= 1
