@@ -55,6 +55,15 @@ def test_report() -> None:
     assert not any("total.zarr" in line for line in lines)
 
 
+def test_a_run_shows_what_storing_takes_not_what_persisting_would() -> None:
+    display, console = shown()
+    seen = preview({"x": da.ones((4000, 4000), chunks=500)})
+    assert "if persisted" in str(seen.plan)
+    display.preview(seen)
+    assert "memory" in text(console)
+    assert "persisted" not in text(console)
+
+
 def test_time_left_ends_with_the_work() -> None:
     display, _ = shown()
     seen = preview({"x": da.ones((4, 4), chunks=2)})

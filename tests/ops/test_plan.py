@@ -121,6 +121,33 @@ def test_two_products_are_planned_in_one_table() -> None:
     assert plan.shape == ()
 
 
+@pytest.mark.parametrize("part", ["rows", "block", "diagonal", "column"])
+@pytest.mark.parametrize("pool_nbytes", [900_000, 2**25])
+def test_a_part_of_a_product_is_planned_as_that_part(part: str, pool_nbytes: int) -> None:
+    chunks = ((100, 100, 100), (100, 100, 100))
+    a, b = random_array(chunks, 1), random_array(chunks, 2)
+    with using(resources(pool_nbytes=pool_nbytes)):
+        c = osp.matmul(a, b, chunks=100)
+        taken = {"rows": c[:10], "block": c[120:180, 150:], "diagonal": da.diagonal(c), "column": c[:, 250]}[part]
+        whole, plan = osp.plan(c).products[0], osp.plan(taken).products[0]
+    gc.collect()
+    ledger.reset()
+    taken.compute(scheduler="synchronous")
+    found = ledger.snapshot()
+    assert {name: found[name] for name in MEASURED} == {name: getattr(plan, name) for name in MEASURED}
+    assert plan.tasks < whole.tasks == 9
+    assert plan.prepare_s <= whole.prepare_s
+    assert plan.predicted_s < whole.predicted_s
+    assert f"{plan.tasks} needed of 9 of 100 × 100" in str(osp.plan(taken))
+
+
+def test_what_is_not_needed_is_not_counted() -> None:
+    a = random_array(((100,) * 4, (400,)))
+    assert osp.plan(a[:100]).tasks == 2
+    c = osp.matmul(a, a.T, chunks=100)
+    assert osp.plan(da.concatenate([c, a])[400:]).products == ()
+
+
 def test_an_array_without_products_has_a_plan_too() -> None:
     plan = osp.plan(da.ones((10, 20), chunks=5))
     assert (plan.shape, plan.dtype, plan.nbytes, plan.residence, plan.tasks) == ((10, 20), "float64", 1600, "host", 8)

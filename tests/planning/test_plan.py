@@ -1,10 +1,12 @@
 import json
 
 from cases import resources
+from overspill.planning.alive import Demand
 from overspill.planning.footprint import PROCESS_NBYTES
 from overspill.planning.matmul import plan_matmul
 from overspill.planning.operands import Operand
 from overspill.planning.plan import Plan
+from overspill.planning.spilling import spill
 
 A = Operand((1000,) * 4, (1000,) * 4, "disk")
 
@@ -12,7 +14,8 @@ A = Operand((1000,) * 4, (1000,) * 4, "disk")
 def plan(*, products: int = 1, pool_nbytes: int = 2**40) -> Plan:
     given = resources(workers=2, pool_nbytes=pool_nbytes)
     product = plan_matmul(A, A, "float64", given)
-    return Plan((4000, 4000), "float64", 128_000_000, "host", 20, 2, (product,) * products)
+    room = spill(Demand(), Demand(128_000_000), given)
+    return Plan((4000, 4000), "float64", 128_000_000, "host", 20, 2, (product,) * products, room, room, unsized_tasks=0)
 
 
 def test_a_dict_is_plain_numbers_and_strings() -> None:
@@ -49,3 +52,17 @@ def test_without_products_there_is_nothing_to_predict() -> None:
     nothing = plan(products=0)
     assert (nothing.flop, nothing.predicted_s, nothing.peak_device_nbytes) == (0, 0, 0)
     assert "predicted" not in str(nothing)
+
+
+def test_what_does_not_fit_is_warned_of_once_and_known_to_programs() -> None:
+    tight = resources("cuda", workers=2, device_nbytes=2**20, pool_nbytes=2**40)
+    kept, used = (spill(Demand(held, 2**22, 2**22), Demand(), tight) for held in (2**30, 2**23))
+    both = Plan((4000, 4000), "float64", 128_000_000, "device", 20, 2, (), kept, used, unsized_tasks=3)
+    (warning,) = json.loads(json.dumps(both.to_dict()))["warnings"]
+    assert warning.startswith("a chunk of 4 MiB exceeds the limit of a GPU, 1 MiB")
+    assert str(both).count(warning) == 1
+    assert "results of 3 tasks" in str(both)
+    assert "if persisted" in str(both)
+    only = dict(both.rows(only_saved=True))
+    assert only["memory"] == "8 MiB on the device: 2 MiB fit on 2 GPUs, 6 MiB spill to host memory"
+    assert only["  warning"] == warning

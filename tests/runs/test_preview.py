@@ -28,3 +28,10 @@ def test_different_products_add_up() -> None:
 def test_without_products() -> None:
     seen = preview({"x": da.ones((4, 4), chunks=2)})
     assert (seen.plan.flop, seen.plan.products, seen.blocks) == (0, (), 4)
+
+
+def test_results_that_share_nothing_count_all_tasks() -> None:
+    x, y = da.ones((4, 4), chunks=2), da.zeros((6, 6), chunks=2)
+    seen = preview({"x": x, "y": y})
+    assert seen.plan.tasks == osp.plan(x).tasks + osp.plan(y).tasks
+    assert seen.plan.saved.held_nbytes < seen.plan.persisted.held_nbytes == x.nbytes + y.nbytes

@@ -61,7 +61,7 @@ class Display:
 
     def preview(self, preview: Preview) -> None:
         """Print the results to be made, and the plan."""
-        planned = preview.plan.rows()
+        planned = preview.plan.rows(only_saved=True)
         # The plan's first row tells of one result; here there may be several, by name.
         rows = [(name, value) for name, value in planned if name != "result"]
         self._rows([(result.name, _describe(result)) for result in preview.results] + rows)

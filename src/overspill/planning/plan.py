@@ -5,6 +5,7 @@ from typing import Any
 
 from overspill.planning.footprint import PROCESS_NBYTES
 from overspill.planning.matmul import MatmulPlan
+from overspill.planning.spilling import Spilling
 from overspill.units import format_nbytes, format_rate, format_seconds
 
 
@@ -19,11 +20,18 @@ class Plan:
     residence
         Where its chunks will live: ``"host"`` or ``"device"``.
     tasks
-        Tasks in its graph, before Dask fuses any.
+        Tasks in its graph that it needs, before Dask fuses any.
     workers
         Processes that the plan counts on.
     products
-        The plans of the matrix products in the graph. What surrounds them is not predicted.
+        The plans of the matrix products in the graph, of the tiles that are needed. What surrounds them is predicted in
+        bytes, not in seconds.
+    persisted
+        Chunks that exist at a time, and where they find room, when the result is persisted: all of it is kept.
+    saved
+        The same when each chunk of the result is used up as it is made, as `overspill.save` does.
+    unsized_tasks
+        Tasks whose result is of a size that the graph does not tell, and taken to be as large as their largest input.
 
     Examples
     --------
@@ -41,6 +49,9 @@ class Plan:
     tasks: int
     workers: int
     products: tuple[MatmulPlan, ...]
+    persisted: Spilling
+    saved: Spilling
+    unsized_tasks: int
 
     @property
     def flop(self) -> int:
@@ -63,6 +74,11 @@ class Plan:
         processes = PROCESS_NBYTES * (self.workers + 1)
         return processes + sum(product.peak_host_nbytes - processes for product in self.products)
 
+    @property
+    def warnings(self) -> list[str]:
+        """Chunks and tasks larger than the memory of one worker, in words."""
+        return list(dict.fromkeys(self.persisted.warnings() + self.saved.warnings()))
+
     def to_dict(self) -> dict[str, Any]:
         """Everything the plan knows, in plain numbers and strings."""
         return asdict(self) | {
@@ -70,15 +86,24 @@ class Plan:
             "predicted_s": self.predicted_s,
             "peak_device_nbytes": self.peak_device_nbytes,
             "peak_host_nbytes": self.peak_host_nbytes,
+            "warnings": self.warnings,
         }
 
-    def rows(self) -> list[tuple[str, str]]:
-        """The plan as (what, how much) pairs for people."""
+    def rows(self, *, only_saved: bool = False) -> list[tuple[str, str]]:
+        """The plan as (what, how much) pairs for people; `only_saved` leaves out what persisting would take."""
         shape = " × ".join(map(str, self.shape)) or "scalar"
         rows = [
             ("result", f"{shape} {self.dtype}, {format_nbytes(self.nbytes)}, on the {self.residence}"),
             ("tasks", f"{self.tasks} in the graph, {self.workers} worker{'s' * (self.workers != 1)}"),
         ]
+        if only_saved or self.persisted == self.saved:
+            rows.extend(self.saved.rows("memory"))
+        else:
+            rows.extend(self.persisted.rows("if persisted") + self.saved.rows("if saved"))
+        warnings = self.saved.warnings() if only_saved else self.warnings
+        rows.extend(("  warning", text) for text in warnings)
+        if self.unsized_tasks:
+            rows.append(("  assumed", f"results of {self.unsized_tasks} tasks as large as their largest input"))
         for index, product in enumerate(self.products):
             name = f"product {index + 1}" if len(self.products) > 1 else "product"
             rows.append((name, _describe_shape(product)))
@@ -102,7 +127,9 @@ def _describe_shape(product: MatmulPlan) -> str:
 def _describe(product: MatmulPlan) -> list[tuple[str, str]]:
     kept = {True: "held in tiles", False: "streamed by each task"}
     fits = {True: "fits the tile budget", False: "exceeds the tile budget: save or reduce it block by block"}
-    tiles = f"{product.tasks} of {max(product.rows)} × {max(product.columns)}"
+    whole = len(product.rows) * len(product.columns)
+    needed = f"{product.tasks} needed of {whole}" if product.tasks < whole else f"{whole}"
+    tiles = f"{needed} of {max(product.rows)} × {max(product.columns)}"
     count = len(product.panels)
     panels = f"K in {count} panels of {max(product.panels)}" if count > 1 else "K in one panel"
     up, down = format_nbytes(product.uploaded_nbytes), format_nbytes(product.downloaded_nbytes)

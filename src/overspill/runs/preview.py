@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import dask.array as da
-from dask.highlevelgraph import HighLevelGraph
 
-from overspill.ops import plan
+from overspill.ops.plan import plan_together
 from overspill.planning.plan import Plan
 
 
@@ -51,8 +50,5 @@ class Preview:
 
 def preview(arrays: Mapping[str, da.Array]) -> Preview:
     """The preview of computing `arrays` together: what they share is counted once."""
-    *_, last = arrays.values()
-    graph = HighLevelGraph.merge(*(x.dask for x in arrays.values()))
-    together = da.Array(graph, last.name, last.chunks, meta=last._meta, dtype=last.dtype)
     results = tuple(Result(name, x.shape, str(x.dtype), int(x.nbytes), x.npartitions) for name, x in arrays.items())
-    return Preview(results, plan(together))
+    return Preview(results, plan_together(tuple(arrays.values())))
