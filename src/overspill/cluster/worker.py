@@ -4,13 +4,21 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from distributed import Nanny, Worker
 from distributed.worker_state_machine import StateMachineEvent
 
 from overspill.memory.store import Store
-from overspill.memory.store.parcel import sending_to
+from overspill.memory.store.parcel import Recipient, outgoing
+
+T = TypeVar("T")
+
+MOST_WAITING = 64
+"""Tasks whose inputs are brought up at a time: those that run, and those that have let others run in their place."""
+
+MOST_SENDING = 4
+"""Peers for whom values are brought to host memory at a time."""
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +28,10 @@ class SpillingWorker(Worker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # One thread a task, so that one that waits for memory does not hold up another, and some for peers.
-        self._movers = ThreadPoolExecutor(self.state.nthreads + 2, thread_name_prefix="overspill-mover")
+        # Threads for those who wait, and so never fewer than there may be waiting; peers and tasks apart, since a task
+        # may wait for another one to be brought up, which must not stand behind a peer that waits for the first.
+        self._for_tasks = ThreadPoolExecutor(MOST_WAITING, thread_name_prefix="overspill-inputs")
+        self._for_peers = ThreadPoolExecutor(MOST_SENDING, thread_name_prefix="overspill-outputs")
 
     @property
     def store(self) -> Store:
@@ -33,13 +43,13 @@ class SpillingWorker(Worker):
         """Run a task as Dask does, with its inputs where it wants them, kept there until it has ended."""
         if self.store.crowded():
             # Tasks that make values faster than they are spilled would fill the memory that the limits protect.
-            await self._in_mover(self.store.settle)
+            await _in(self._for_tasks, self.store.settle)
         inputs = [dependency.key for dependency in self.state.tasks[key].dependencies]
         pinned = self.store.pin(inputs)
         try:
             if not self.store.ready(inputs):
                 try:
-                    await self._in_mover(self.store.acquire, inputs)
+                    await _in(self._for_tasks, self.store.acquire, inputs)
                 except Exception:  # the task meets it again as it takes its inputs, and fails of it with a traceback
                     logger.debug("The inputs of %r cannot be brought up", key, exc_info=True)
             return await super().execute(key, stimulus_id=stimulus_id)
@@ -47,27 +57,33 @@ class SpillingWorker(Worker):
             self.store.release(pinned)
 
     async def get_data(self, comm: Any, keys: Iterable[Any], who: str | None = None, **options: Any) -> Any:
-        """Send values as Dask does; those of a device from host memory, in one piece with their peers' handles."""
+        """Send values as Dask does; those of a device from host memory, where peers of this host can map them."""
         keys = list(keys)
-        # Where the network reaches into devices, what is there is better sent from there.
-        if not self.address.startswith("ucx") and not self.store.packed(keys):
-            await self._in_mover(self.store.pack, keys)
-        sending = sending_to.set("worker" if who else "client")
+        recipient: Recipient = "worker" if who else "client"
+        if self.address.startswith("ucx") and self.store.ready(keys):
+            prepared = {}  # this network reaches into devices itself
+        elif self.store.at_hand(keys):
+            prepared = self.store.prepare(keys, recipient)
+        else:
+            prepared = await _in(self._for_peers, self.store.prepare, keys, recipient)
+        token = outgoing.set(prepared)
         try:
             return await super().get_data(comm, keys, who=who, **options)
         finally:
-            sending_to.reset(sending)
+            outgoing.reset(token)
 
     async def close(self, *args: Any, **kwargs: Any) -> Any:
         """Close as Dask does, and the store's threads with it."""
         try:
             return await super().close(*args, **kwargs)
         finally:
-            self._movers.shutdown(wait=False, cancel_futures=True)
+            for executor in (self._for_tasks, self._for_peers):
+                executor.shutdown(wait=False, cancel_futures=True)
             self.store.close()
 
-    async def _in_mover(self, move: Callable[..., None], *arguments: Any) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._movers, move, *arguments)
+
+async def _in(executor: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any) -> T:
+    return await asyncio.get_running_loop().run_in_executor(executor, function, *arguments)
 
 
 class SpillingNanny(Nanny):

@@ -14,8 +14,8 @@ from overspill.memory.store.packing import Packed, unpack
 
 Recipient = Literal["worker", "client"]
 
-sending_to: ContextVar[Recipient | None] = ContextVar("sending_to", default=None)
-"""Whom the values are for that the running coroutine takes from the store; None for a task here."""
+outgoing: ContextVar[Mapping[Any, Any] | None] = ContextVar("outgoing", default=None)
+"""What a coroutine that answers another process gets from the store under its keys; None for a task here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from overspill.memory.store.disk import Disk, File
 from overspill.memory.store.entry import Entry, Key, Queues
 from overspill.memory.store.meter import Cause, Meter
 from overspill.memory.store.packing import Packed, pack, unpack
-from overspill.memory.store.parcel import Parcel, sending_to
+from overspill.memory.store.parcel import Parcel, Recipient, outgoing
 from overspill.memory.store.turns import Turns
 
 T = TypeVar("T")
@@ -113,15 +113,9 @@ class Store(MutableMapping[Key, Any]):
                 self._changed.notify_all()
 
     def __getitem__(self, key: Key) -> Any:
-        with self._changed:
-            entry = self._entries[key]
-            self._queues.touch(entry)
-            if entry.resident and not (sending_to.get() and entry.on_device and entry.packed):
-                return entry.value
-            packed = entry.packed
-        if (recipient := sending_to.get()) and entry.of_device:
-            return Parcel(packed or self._packed(entry), recipient)
-        return self._load(entry)
+        if (prepared := outgoing.get()) and key in prepared:
+            return prepared[key]
+        return self._load(self._entries[key])
 
     def __delitem__(self, key: Key) -> None:
         with self._changed:
@@ -187,16 +181,17 @@ class Store(MutableMapping[Key, Any]):
         with self._changed:
             self._changed.wait_for(lambda: self._closing or not self.crowded())
 
-    def pack(self, keys: Iterable[Key]) -> None:
-        """Make sure that `keys` can be sent without their device: give each a copy in host memory; blocks."""
-        for entry in self._known(keys):
-            if entry.of_device and entry.packed is None:
-                self._packed(entry)
-
-    def packed(self, keys: Iterable[Key]) -> bool:
-        """Whether `pack` has nothing to do for `keys`."""
+    def at_hand(self, keys: Iterable[Key]) -> bool:
+        """Whether `prepare` would find everything that it needs in host memory."""
         with self._changed:
-            return all(entry.packed is not None or not entry.of_device for entry in self._known(keys))
+            return all((e.packed is not None) if e.of_device else e.resident for e in self._known(keys))
+
+    def prepare(self, keys: Iterable[Key], recipient: Recipient) -> dict[Key, Any]:
+        """What to send for those of `keys` that are here, none of it on the device; blocks unless it is `at_hand`."""
+        values: dict[Key, Any] = {}
+        for entry in self._known(keys):
+            values[entry.key] = Parcel(self._packed(entry), recipient) if entry.of_device else self._load(entry)
+        return values
 
     def figures(self) -> dict[str, Any]:
         """Bytes and values by tier, bytes and seconds by link, evictions by cause."""
@@ -444,9 +439,10 @@ class Store(MutableMapping[Key, Any]):
     def _packed(self, entry: Entry) -> Packed:
         """A copy of `entry` in host memory, kept for the next time."""
         with self._changed:
-            while entry.busy:
+            while entry.packed is None and entry.busy:
                 self._changed.wait()
             if entry.packed is not None:
+                self._queues.touch(entry)
                 return entry.packed
             if entry.deleted:
                 raise KeyError(entry.key)
