@@ -5,6 +5,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from tornado.ioloop import PeriodicCallback
 
 from overspill import memory
+from overspill.cluster import metrics
 from overspill.memory.store import Store, process
 
 PURGE_INTERVAL_S = 1.0
@@ -33,10 +34,12 @@ class TilePlugin(WorkerPlugin):
         memory.configure(pool_nbytes=self.pool_nbytes, directory=worker.local_directory)
         if isinstance(worker.data, Store):
             worker.data.open(process.device(self.device_nbytes) if self.device_nbytes else None)
+        metrics.expose(worker)
         self._purge = PeriodicCallback(memory.purge, PURGE_INTERVAL_S * 1000)
         self._purge.start()
 
     def teardown(self, worker: Worker) -> None:
         """Give the worker's idle tiles back."""
+        metrics.withdraw(worker)
         self._purge.stop()
         memory.close()
