@@ -27,7 +27,7 @@ def tight() -> Iterator[Cluster]:
         yield started
 
 
-def ramp(m: int, n: int, chunk: int, dtype: str = "float64") -> da.Array:
+def ramp(m: int, n: int, *chunk: int, dtype: str = "float64") -> da.Array:
     """An array that NumPy can make too: i * n + j, at most 2**53."""
     import cupy
 
@@ -35,7 +35,7 @@ def ramp(m: int, n: int, chunk: int, dtype: str = "float64") -> da.Array:
         (top, bottom), (left, right) = block_info[None]["array-location"]
         return cupy.arange(top, bottom, dtype=dtype)[:, None] * n + cupy.arange(left, right, dtype=dtype)
 
-    chunks = da.core.normalize_chunks((chunk, chunk), shape=(m, n))
+    chunks = da.core.normalize_chunks((chunk[0], chunk[-1]), shape=(m, n))
     return da.map_blocks(fill, chunks=chunks, dtype=dtype, meta=cupy.empty((0, 0), dtype))
 
 
@@ -87,25 +87,25 @@ def test_host_memory_that_is_full_too_goes_to_disk() -> None:
 
 
 def test_temporaries_beyond_the_limit(tight: Cluster) -> None:
-    import cupy
-
     def wasteful(block: Any) -> Any:
-        return ((block + 1) * (block + 2) + (block + 3) * (block + 4)).sum(axis=1, keepdims=True)
+        return ((block + 1) * (block + 2) - (block + 1) * (block + 1)).sum(axis=1, keepdims=True)
 
-    x = da.ones((8, 4 * MIB), chunks=(1, -1), like=cupy.empty(0))
-    got = x.map_blocks(wasteful, chunks=((1,) * 8, (1,)), dtype="float64").compute().get()
-    np.testing.assert_array_equal(got, np.full((8, 1), 26.0 * 4 * MIB))
+    m, n = 8, 4 * MIB
+    x = ramp(m, n, 1, n)
+    got = x.map_blocks(wasteful, chunks=((1,) * m, (1,)), dtype="float64").compute().get()
+    expected = (np.arange(m * n, dtype=np.float64) + 1).reshape(m, n).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
 @pytest.mark.multi_gpu
-def test_a_worker_killed_under_pressure(tight: Cluster, nothing_left: None) -> None:
-    x = ramp(4096, 8192, 512)
-    persisted = x.persist()
-    wait(persisted)
-    victim = next(iter(tight.client.run(os.getpid).values()))
-    os.kill(victim, signal.SIGKILL)
-    expected = np.arange(4096 * 8192, dtype=np.float64).reshape(4096, 8192)
-    np.testing.assert_array_equal((persisted + persisted[::-1]).sum(axis=0).compute().get(), 2 * expected.sum(axis=0))
+def test_a_worker_killed_under_pressure(nothing_left: None) -> None:
+    with cluster(device_memory="64MiB", memory="1GiB", dashboard_address=None) as started:
+        x = ramp(4096, 8192, 512).persist()
+        wait(x)
+        victim = next(iter(started.client.run(os.getpid).values()))
+        os.kill(victim, signal.SIGKILL)
+        expected = np.arange(4096 * 8192, dtype=np.float64).reshape(4096, 8192)
+        np.testing.assert_array_equal((x + x[::-1]).sum(axis=0).compute().get(), 2 * expected.sum(axis=0))
 
 
 UNDER_A_LOCK_LIMIT = """
@@ -116,7 +116,7 @@ from distributed import wait
 
 if __name__ == "__main__":
     with osp.cluster(n_workers=1, device_memory="64MiB", memory="512MiB", dashboard_address=None) as cluster:
-        x = da.ones((64, 2**18), chunks=(4, -1), like=cupy.empty(0)).persist()
+        x = da.ones((64, 2**18), chunks=(4, -1)).map_blocks(cupy.asarray).persist()
         wait(x)
         print(float((x * 2).sum().compute()))
 """

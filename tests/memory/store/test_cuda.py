@@ -119,7 +119,7 @@ def test_pages_that_cannot_be_locked_are_copied_all_the_same(device: Any, monkey
     memory.close()
     monkeypatch.setattr(cupy.cuda.runtime, "hostRegister", refuse)
     x = cupy.arange(4 * MIB, dtype="float64")
-    with pytest.warns(RuntimeWarning, match="cannot page-lock .* ulimit -l"):
+    with pytest.warns(RuntimeWarning, match="cannot page-lock .*ulimit -l"):
         packed = pack(x, device, device.mark())
     cupy.testing.assert_array_equal(unpack(packed, device), x)
 

@@ -71,6 +71,7 @@ class CUDADevice:
             cupy.cuda.set_allocator(self._allocate_before)
             self._pool.set_limit(size=0)
         self._reclaim = self._allocate_before = None
+        self._up.synchronize()
         self._trim()
 
     def is_array(self, x: Any) -> bool:
@@ -146,8 +147,10 @@ class CUDADevice:
         return cupy.ndarray(shape, dtype, block + offset, strides)
 
     def allocated_nbytes(self) -> int:
-        """Bytes that CuPy's pool has taken, those it keeps for later included."""
+        """Bytes that CuPy's pool has taken, those it keeps for later included, which past the limit it does not."""
         self._land()
+        if self._pool.total_bytes() > self.limit_nbytes and self._pool.free_bytes():
+            self._trim()
         return int(self._pool.total_bytes())
 
     def _allocate(self, nbytes: int) -> cupy.cuda.MemoryPointer:

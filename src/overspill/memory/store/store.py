@@ -380,6 +380,7 @@ class Store(MutableMapping[Key, Any]):
         self._on_host.remove(entry.host_extents)
         entry.device_extents = entry.host_extents = ()
         self._queues.place(entry)
+        self._changed.notify_all()
         self.meter.evicted(cause)
         return freed
 
@@ -391,6 +392,7 @@ class Store(MutableMapping[Key, Any]):
             freed += self._on_host.remove(entry.host_extents)
             entry.value, entry.resident, entry.host_extents = None, False, ()
         self._queues.place(entry)
+        self._changed.notify_all()
         self.meter.evicted(cause)
         return freed
 
