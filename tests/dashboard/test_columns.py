@@ -87,6 +87,16 @@ def test_over_time() -> None:
     assert throughput["disk_to_host"].tolist() == [0, 0]
 
 
+def test_now_is_the_last_heartbeat_not_the_last_sample() -> None:
+    history = History()
+    for now in (1, 2):
+        history.record(now, [worker("0", nbytes=4), worker("1", nbytes=5)])
+    view = View(history, [worker("1", nbytes=7)])
+    assert [ys[:2].tolist() for ys in columns.bands(view, "host")["ys"]] == [[5, 7], [9, 7]]
+    assert columns.tier_nbytes(view, "host") == (7, 0)
+    assert history.series["Worker-1"].nbytes["host"][-1] == 5
+
+
 def test_the_dead_are_shown_as_such() -> None:
     history = History()
     history.record(10, [worker("0", nbytes=4), worker("1", nbytes=5)])

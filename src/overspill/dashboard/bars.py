@@ -65,7 +65,7 @@ class TierBars:
         rows += [("peak", f"@{tier}_peak"), ("values", f"@{tier}_values")]
         rows += [("allocated in all", "@allocated")] if tier == "device" else []
         style.dressed(self.root, HoverTool(tooltips=rows, mode="hline", renderers=[bars]))
-        style.byte_axis(self.root.xaxis[0])
+        style.byte_axis(self.root.xaxis[0], ticks=3)
 
     def update(self, view: View) -> None:
         """Draw `view`: always all workers; nothing where the tier does not exist."""

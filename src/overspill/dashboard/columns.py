@@ -74,7 +74,10 @@ def bands(view: View, tier: Tier) -> Columns:
     lives = {worker.id: worker for worker in view.workers}
     below = np.zeros(ages.size)
     for number, (id_, series) in enumerate(view.series().items()):
-        above = below + series.nbytes[tier][series.nbytes[tier].size - ages.size :]
+        held = series.nbytes[tier][series.nbytes[tier].size - ages.size :].copy()
+        # Heartbeats come between samples too.
+        held[-1] = lives[id_].figures["tiers"][tier]["nbytes"] if id_ in lives else 0
+        above = below + held
         columns["xs"].append(np.concatenate((ages, ages[::-1])))
         columns["ys"].append(np.concatenate((above, below[::-1])))
         columns["alpha"].append((0.9, 0.6)[number % 2])

@@ -56,9 +56,10 @@ return tick % 60 == 0 ? `${tick / 60} min` : `${tick} s`
 """
 
 
-def byte_axis(axis: Axis) -> None:
-    """Label an axis in binary units, at powers of two."""
-    axis.ticker = AdaptiveTicker(base=1024, mantissas=[2**power for power in range(10)], min_interval=1)
+def byte_axis(axis: Axis, ticks: int = 6) -> None:
+    """Label an axis in binary units, at powers of two, in about as many places as `ticks`."""
+    powers = [2**power for power in range(10)]
+    axis.ticker = AdaptiveTicker(base=1024, mantissas=powers, min_interval=1, desired_num_ticks=ticks)
     axis.formatter = CustomJSTickFormatter(code=_SCALED % (["B", "KiB", "MiB", "GiB", "TiB", "PiB"], 1024, 1024))
 
 
