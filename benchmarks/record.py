@@ -14,10 +14,10 @@ from overspill.runs.manifest import packages
 RESULTS = Path(__file__).parent / "results"
 
 
-def write(name: str, figures: dict[str, Any]) -> Path:
-    """Write ``results/NAME.json`` with the figures and where they were obtained."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+def write(name: str, figures: dict[str, Any], directory: Path = RESULTS) -> Path:
+    """Write ``NAME.json`` in `directory` with the figures and where they were obtained."""
+    directory.mkdir(exist_ok=True)
+    path = directory / f"{name}.json"
     path.write_text(json.dumps({"where": where(), **figures}, indent=1) + "\n")
     return path
 
