@@ -163,7 +163,8 @@ def test_parts_of_device_chunks_are_on_the_device() -> None:
         host, device = osp.plan(plain).persisted, osp.plan(on_device(x().rechunk((600, 50)), "")).persisted
     assert host.device.held_nbytes == device.host.held_nbytes == 0
     assert device.device == host.host
-    table = str(osp.plan(on_device(x() + 1, "add")))
+    with using(resources("cpu", device_nbytes=0)):
+        table = str(osp.plan(on_device(x() + 1, "add")))
     assert "no GPUs" in table
 
 

@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sized
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any, TypeVar
 
 from distributed.spill import SpilledSize
@@ -58,7 +58,7 @@ class Store(MutableMapping[Key, Any]):
         self._changed = threading.Condition(threading.RLock())
         self.turns = Turns(self._changed)
         self._headroom_nbytes = 0
-        self._leaving = {"device": 0, "host": 0}
+        self._leaving: dict[str, list[int]] = {"device": [], "host": []}
         self._pool: Pool | None = None
         self._keeper: threading.Thread | None = None
         self._at_rest = False
@@ -83,7 +83,7 @@ class Store(MutableMapping[Key, Any]):
         process.closed(self)
         with self._changed:
             self._closing = True
-            self._changed.notify_all()
+            self.turns.close()
         if self._keeper is not None:
             self._keeper.join()
         if self._device is not None:
@@ -109,8 +109,7 @@ class Store(MutableMapping[Key, Any]):
             self._on_device.add(entry.device_extents)
             self._on_host.add(entry.host_extents + entry.packed_extents)
             self._queues.place(entry)
-            if self._excess():
-                self._changed.notify_all()
+            self._shed()
 
     def __getitem__(self, key: Key) -> Any:
         if (prepared := outgoing.get()) and key in prepared:
@@ -174,7 +173,7 @@ class Store(MutableMapping[Key, Any]):
     def crowded(self) -> bool:
         """Whether a tier is past its limit, and values are on their way down."""
         with self._changed:
-            return self._excess() is not None and not self._at_rest and self._keeper is not None
+            return bool(self._excess()) and not self._at_rest and self._keeper is not None
 
     def settle(self) -> None:
         """Wait until no tier is past its limit, or nothing more can be moved."""
@@ -190,7 +189,8 @@ class Store(MutableMapping[Key, Any]):
         """What to send for those of `keys` that are here, none of it on the device; blocks unless it is `at_hand`."""
         values: dict[Key, Any] = {}
         for entry in self._known(keys):
-            values[entry.key] = Parcel(self._packed(entry), recipient) if entry.of_device else self._load(entry)
+            with suppress(KeyError):  # deleted meanwhile: to the peer it is missing
+                values[entry.key] = Parcel(self._packed(entry), recipient) if entry.of_device else self._load(entry)
         return values
 
     def figures(self) -> dict[str, Any]:
@@ -255,9 +255,15 @@ class Store(MutableMapping[Key, Any]):
         return self._reclaim("host", nbytes, self._evict_from_host, "host_allocation")
 
     def _reclaim(self, tier: str, nbytes: int, evict: Callable[[Cause], int | None], cause: Cause) -> bool:
+        if threading.get_ident() in self._leaving[tier]:
+            return False  # this thread asks for room only so that a value can leave
         freed, moved = 0, False
-        while freed < nbytes and (more := evict(cause)) is not None:
-            freed, moved = freed + more, True
+        try:
+            while freed < nbytes and (more := evict(cause)) is not None:
+                freed, moved = freed + more, True
+        except (OSError, MemoryError):
+            if not freed:
+                raise
         if moved:
             return True
         with self._changed:
@@ -274,27 +280,52 @@ class Store(MutableMapping[Key, Any]):
                 if self._closing:
                     return
                 excess = self._excess()
-            evict = self._evict_from_device if excess == "device_limit" else self._evict_from_host
-            try:
-                moved = evict(excess) if excess else 0
-                complained = complained and moved is None
-            except (OSError, MemoryError) as error:
-                moved = None
-                if not complained:
-                    logger.warning("Results stay above their limit, as nothing more can be spilled: %s", error)
-                complained = True
-            if moved is None:
-                with self._changed:
-                    self._at_rest = True
-                    self._changed.notify_all()
-                    if not self._closing:
-                        self._changed.wait()
-                    self._at_rest = False
+            moved, failure = False, None
+            for cause in excess:
+                evict = self._evict_from_device if cause == "device_limit" else self._evict_from_host
+                try:
+                    moved = evict(cause) is not None or moved
+                except (OSError, MemoryError) as error:
+                    failure = error
+            if failure is not None and not complained:
+                logger.warning("Results stay above their limit, as nothing more can be spilled: %s", failure)
+            complained = failure is not None
+            if not moved:
+                self._rest(failed=complained)
 
-    def _excess(self) -> Cause | None:
+    def _rest(self, *, failed: bool) -> None:
+        """Wait until something changes, unless that has happened since nothing was found to move."""
+        with self._changed:
+            if self._closing or (self._movable() and not failed):
+                return
+            self._at_rest = True
+            self._changed.notify_all()
+            self._changed.wait()
+            self._at_rest = False
+
+    def _movable(self) -> bool:
+        """Whether something could leave a tier that is past its limit."""
+        queues = {"device_limit": self._queues.next_from_device, "host_limit": self._queues.next_from_host}
+        return any(queues[cause]() for cause in self._excess())
+
+    def _shed(self) -> None:
+        """Drop values that have copies further down while the device is past its limit; wake the keeper for others."""
+        while "device_limit" in self._excess():
+            entry = self._queues.next_from_device()
+            if entry is None or not self._has_copy(entry):
+                break
+            self._drop_value(entry, "device_limit")
+        if self._excess():
+            self._changed.notify_all()
+
+    def _excess(self) -> tuple[Cause, ...]:
+        """The limits that are passed."""
+        passed: list[Cause] = []
         if (limit := self._device_limit()) and self._on_device.nbytes > limit - self._headroom(limit):
-            return "device_limit"
-        return "host_limit" if self._on_host.nbytes > self._host_limit() else None
+            passed.append("device_limit")
+        if self._on_host.nbytes > self._host_limit():
+            passed.append("host_limit")
+        return tuple(passed)
 
     def _headroom(self, limit: int) -> int:
         return int(min(max(self._headroom_nbytes, LEAST_HEADROOM * limit), MOST_HEADROOM * limit))
@@ -311,7 +342,7 @@ class Store(MutableMapping[Key, Any]):
             entry = self._queues.next_from_device()
             if entry is None:
                 return None
-            if entry.packed is not None or entry.file is not None:
+            if self._has_copy(entry):
                 return self._drop_value(entry, cause)
             entry.busy = True
 
@@ -348,24 +379,30 @@ class Store(MutableMapping[Key, Any]):
         result, kept = None, None
         if leaving:
             with self._changed:
-                self._leaving[leaving] += 1
+                self._leaving[leaving].append(threading.get_ident())
         try:
             result = copy(entry)
         except (OSError, MemoryError):
             raise
         except Exception as error:
+            if entry.deleted:
+                raise
             entry.stuck = True
             logger.warning("The result %r cannot be spilled and stays where it is: %s", entry.key, error)
         finally:
             with self._changed:
                 if leaving:
-                    self._leaving[leaving] -= 1
+                    self._leaving[leaving].remove(threading.get_ident())
                 entry.busy = False
                 if result is not None:
                     kept = keep(result)
                 self._queues.place(entry)
                 self._changed.notify_all()
         return kept
+
+    @staticmethod
+    def _has_copy(entry: Entry) -> bool:
+        return entry.packed is not None or entry.file is not None
 
     def _copy_down(self, entry: Entry) -> Packed:
         return pack(entry.value, self._device, entry.after)
@@ -437,6 +474,7 @@ class Store(MutableMapping[Key, Any]):
             self._keep_packed(entry, packed)
         self._queues.place(entry)
         self._queues.touch(entry)
+        self._shed()
 
     def _packed(self, entry: Entry) -> Packed:
         """A copy of `entry` in host memory, kept for the next time."""
@@ -461,7 +499,12 @@ class Store(MutableMapping[Key, Any]):
 
     def _read(self, entry: Entry) -> Packed:
         assert entry.file is not None
-        return self._disk.read(entry.file)
+        try:
+            return self._disk.read(entry.file)
+        except FileNotFoundError:
+            if entry.deleted:
+                raise KeyError(entry.key) from None
+            raise
 
     def _keep_packed(self, entry: Entry, packed: Packed) -> None:
         if entry.packed is None and not entry.deleted:

@@ -20,6 +20,7 @@ class Turns:
         self._running = 0
         self._waiting = 0
         self._ended = 0
+        self._closed = False
 
     def belongs_to_loop(self) -> None:
         """Tell that the calling thread is the event loop's, which must never wait for a task."""
@@ -36,14 +37,21 @@ class Turns:
             self._running -= 1
             self._ended += 1
 
+    def close(self) -> None:
+        """Let nobody wait any longer."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
     def wait(self) -> bool:
         """Wait until another task ends; False at once when all others wait too, or there is none."""
         with self._changed:
-            if threading.get_ident() == self._loop_thread or self._running - self._waiting <= 1:
+            alone = self._running - self._waiting <= 1
+            if self._closed or alone or threading.get_ident() == self._loop_thread:
                 return False
             ended = self._ended
             with self.standing():
-                self._changed.wait_for(lambda: self._ended != ended or self._running <= self._waiting)
+                self._changed.wait_for(lambda: self._closed or self._ended != ended or self._running <= self._waiting)
             return self._ended != ended
 
     @contextmanager
