@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import statistics
 import sys
 import time
@@ -65,6 +66,8 @@ def main() -> None:
     if arguments.contender:
         compete(arguments)
     else:
+        # Contenders run in sessions of their own, which must end with this one.
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
         compare(arguments)
 
 
