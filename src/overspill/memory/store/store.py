@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sized
 from contextlib import nullcontext, suppress
 from typing import Any, TypeVar
 
+from distributed.sizeof import safe_sizeof
 from distributed.spill import SpilledSize
 
 from overspill.memory import tile
@@ -97,10 +98,10 @@ class Store(MutableMapping[Key, Any]):
 
     def __setitem__(self, key: Key, value: Any) -> None:
         if isinstance(value, Parcel):
-            entry = Entry(key, value.packed.nbytes, packed=value.packed, of_device=value.packed.from_device)
+            entry = Entry(key, safe_sizeof(value), packed=value.packed, of_device=value.packed.from_device)
             entry.packed_extents = holdings(value.packed.frames, None).host
         else:
-            entry = Entry(key)
+            entry = Entry(key, safe_sizeof(value))
             self._settle(entry, value)
         with self._changed:
             if key in self._entries:
@@ -124,7 +125,7 @@ class Store(MutableMapping[Key, Any]):
             self._on_host.remove(entry.host_extents + entry.packed_extents)
             self._queues.place(entry)
             self._forget_file(entry)
-            self._changed.notify_all()
+            self._wake()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -168,7 +169,7 @@ class Store(MutableMapping[Key, Any]):
             for entry in entries:
                 entry.pins -= 1
             self.turns.end()
-            self._changed.notify_all()
+            self._wake()
 
     def crowded(self) -> bool:
         """Whether a tier is past its limit, and values are on their way down."""
@@ -220,7 +221,7 @@ class Store(MutableMapping[Key, Any]):
         with self._changed:
             alone = self._queues.on_disk_alone
             return SpilledSize(
-                sum(entry.nbytes for entry in alone),
+                sum(entry.sizeof for entry in alone),
                 sum(entry.file.nbytes for entry in alone if entry.file),
             )
 
@@ -316,7 +317,12 @@ class Store(MutableMapping[Key, Any]):
                 break
             self._drop_value(entry, "device_limit")
         if self._excess():
-            self._changed.notify_all()
+            self._wake()
+
+    def _wake(self) -> None:
+        """Tell all who wait, and those who ask before the keeper has looked, that there may be something to move."""
+        self._at_rest = False
+        self._changed.notify_all()
 
     def _excess(self) -> tuple[Cause, ...]:
         """The limits that are passed."""
@@ -388,7 +394,7 @@ class Store(MutableMapping[Key, Any]):
             if entry.deleted:
                 raise
             entry.stuck = True
-            logger.warning("The result %r cannot be spilled and stays where it is: %s", entry.key, error)
+            logger.warning("The result %r cannot be spilled and stays where it is: %s", entry.key, str(error))
         finally:
             with self._changed:
                 if leaving:
@@ -453,7 +459,7 @@ class Store(MutableMapping[Key, Any]):
         try:
             packed = packed or self._read(entry)
             value = unpack(packed, self._device)
-            settled = Entry(entry.key)
+            settled = Entry(entry.key, entry.sizeof)
             self._settle(settled, value)
         finally:
             with self._changed:
@@ -516,7 +522,7 @@ class Store(MutableMapping[Key, Any]):
     def _settle(self, entry: Entry, value: Any) -> None:
         """Make `value` that of `entry`, not yet counted."""
         held = holdings(value, self._device)
-        entry.value, entry.resident, entry.nbytes = value, True, held.nbytes
+        entry.value, entry.resident = value, True
         entry.of_device = bool(held.device)
         entry.device_extents, entry.host_extents = held.device, held.host
         if entry.of_device and self._device is not None:
