@@ -38,6 +38,7 @@ def report(**values: Any) -> Report:
         "flop": 4 * 10**9,
         "peak_tiles_nbytes": 2**20,
         "overflow_nbytes": 0,
+        "spilled_nbytes": {"device_to_host": 0, "host_to_device": 0, "host_to_disk": 0, "disk_to_host": 0},
         "predicted_s": 1.0,
     }
     return Report(**whole | values)
@@ -53,6 +54,17 @@ def test_report() -> None:
     assert any(line.startswith("NOT RIGHT") for line in lines)
     assert "result        run/C.zarr" in lines
     assert not any("total.zarr" in line for line in lines)
+
+
+def test_what_was_spilled() -> None:
+    display, console = shown()
+    links = {"device_to_host": 3 * 2**30, "host_to_device": 2**30, "host_to_disk": 0, "disk_to_host": 2**20}
+    display.report(report(spilled_nbytes=links))
+    expected = "spilled       3 GiB to host memory and 1 GiB back, 0 B to disk and 1 MiB back"
+    assert expected in " ".join(text(console).split()).replace("spilled ", "spilled       ")
+    display, console = shown()
+    display.report(report())
+    assert "spilled" not in text(console)
 
 
 def test_a_run_shows_what_storing_takes_not_what_persisting_would() -> None:

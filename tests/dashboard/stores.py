@@ -5,7 +5,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from overspill.dashboard.observed import TIERS, Observed
-from overspill.memory.store.meter import CAUSES, LINKS
+from overspill.memory.ledger import LINKS
+from overspill.memory.store.meter import CAUSES
 
 COUNTS = st.integers(0, 2**50)
 

@@ -7,7 +7,8 @@ from overspill.dashboard import columns
 from overspill.dashboard.columns import View
 from overspill.dashboard.history import History
 from overspill.dashboard.observed import TIERS, Observed, Tier
-from overspill.memory.store.meter import CAUSES, LINKS
+from overspill.memory.ledger import LINKS
+from overspill.memory.store.meter import CAUSES
 
 from .stores import several, worker
 

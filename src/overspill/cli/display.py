@@ -105,7 +105,7 @@ class Display:
 
     def report(self, report: Report) -> None:
         """Print the results, what they took, whether they are right, and where they lie."""
-        self._rows([("computed", _speed(report)), ("tiles", self._tiles(report))])
+        self._rows([("computed", _speed(report)), ("tiles", self._tiles(report)), *_spilled(report)])
         for name, value in report.values.items():
             self._console.print(Text(f"{name}: {_value(value)}", style="bold"))
         for check in report.checks:
@@ -143,6 +143,18 @@ def _speed(report: Report) -> str:
     if report.predicted_s:
         figures += f" (predicted {format_seconds(report.predicted_s)})"
     return figures
+
+
+def _spilled(report: Report) -> list[tuple[str, str]]:
+    moved = {link: format_nbytes(nbytes) for link, nbytes in report.spilled_nbytes.items() if nbytes}
+    ways = []
+    for down, up, where in (
+        ("device_to_host", "host_to_device", "host memory"),
+        ("host_to_disk", "disk_to_host", "disk"),
+    ):
+        if down in moved or up in moved:
+            ways.append(f"{moved.get(down, 0)} to {where} and {moved.get(up, 0)} back")
+    return [("spilled", ", ".join(ways))] if ways else []
 
 
 def _count(number: int, what: str) -> str:

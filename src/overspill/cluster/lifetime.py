@@ -83,11 +83,12 @@ def cluster(
     gpu
         Whether to use the GPUs; by default, if there are any.
     memory
-        Bytes of tiles that all workers together may hold, as ``"48MiB"`` or a number. The class's own ``memory_limit``
-        does the same for one worker. By default half of the memory that is free.
+        Bytes of results and tiles that all workers together may hold in host memory, as ``"48MiB"`` or a number; what
+        goes past it is spilled to disk, to the class's ``local_directory``. The class's own ``memory_limit`` does the
+        same for one worker. By default half of the memory that is free.
     device_memory
-        Bytes that the stream of a GPU may use there; the same as the class's own ``device_memory_limit``. By default
-        8/10 of the smallest.
+        Bytes of a GPU that streams, results and what tasks make on their way may take there; results past it are
+        spilled to host memory. The same as the class's own ``device_memory_limit``. By default 8/10 of the smallest.
     **keywords
         Keywords of the cluster class; they override those in `config`.
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from overspill.dashboard.history import History, Series
 from overspill.dashboard.observed import TIERS, Observed, Tier
-from overspill.memory.store.meter import CAUSES, LINKS
+from overspill.memory.ledger import LINKS
+from overspill.memory.store.meter import CAUSES
 from overspill.units import format_nbytes, format_rate, format_seconds
 
 Columns = dict[str, Any]

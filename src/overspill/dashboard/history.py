@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tornado.ioloop import PeriodicCallback
 
 from overspill.dashboard.observed import TIERS, Observed, Tier, observed
-from overspill.memory.store.meter import LINKS, Link
+from overspill.memory.ledger import LINKS, Link
 
 INTERVAL_S = 1.0
 """Between two samples; workers send heartbeats every half second while there are ten of them or fewer."""

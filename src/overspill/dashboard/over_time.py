@@ -12,7 +12,7 @@ from bokeh.plotting import figure
 from overspill.dashboard import columns, style
 from overspill.dashboard.columns import View
 from overspill.dashboard.observed import Tier
-from overspill.memory.store.meter import LINKS, Link
+from overspill.memory.ledger import LINKS, Link
 from overspill.units import format_nbytes
 
 

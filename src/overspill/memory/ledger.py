@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from typing import Literal
 
 from overspill.memory import tile
 
@@ -10,6 +11,11 @@ _counts: Counter[str] = Counter()
 _device_nbytes = 0
 _peak_device_nbytes = 0
 
+Link = Literal["device_to_host", "host_to_device", "host_to_disk", "disk_to_host"]
+
+LINKS: tuple[Link, ...] = ("device_to_host", "host_to_device", "host_to_disk", "disk_to_host")
+"""Ways of results that are spilled, and back."""
+
 COUNTERS = (
     "tasks",
     "flop",
@@ -17,10 +23,7 @@ COUNTERS = (
     "downloaded_nbytes",
     "read_nbytes",
     "recomputed_nbytes",
-    "device_to_host_nbytes",
-    "host_to_device_nbytes",
-    "host_to_disk_nbytes",
-    "disk_to_host_nbytes",
+    *(f"{link}_nbytes" for link in LINKS),
 )
 
 

@@ -35,7 +35,9 @@ class Report:
     peak_tiles_nbytes
         Most bytes of tiles in each pool, added up.
     overflow_nbytes
-        Bytes that found no room in a pool and went to disk.
+        Bytes of tiles in use that found no room in a pool and lay on disk.
+    spilled_nbytes
+        Bytes of results that moved between devices, host memory and disk for want of room, by link.
     predicted_s
         What the plan said for all blocks.
     """
@@ -50,6 +52,7 @@ class Report:
     flop: int
     peak_tiles_nbytes: int
     overflow_nbytes: int
+    spilled_nbytes: dict[str, int]
     predicted_s: float
 
     @property
@@ -76,6 +79,7 @@ class Report:
             "flop_per_s": self.flop_per_s,
             "peak_tiles_nbytes": self.peak_tiles_nbytes,
             "overflow_nbytes": self.overflow_nbytes,
+            "spilled_nbytes": self.spilled_nbytes,
             "predicted_s": self.predicted_s,
         }
 

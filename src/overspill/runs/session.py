@@ -15,6 +15,7 @@ import numpy as np
 
 from overspill.cluster import Cluster
 from overspill.errors import OverspillError, UsageError, WorkflowError
+from overspill.memory import ledger
 from overspill.runs import directory as directories
 from overspill.runs import ground, manifest, params, workflow
 from overspill.runs.compute import Stopped, compute, read_back
@@ -195,6 +196,7 @@ def _work(
         flop=measured.counters["flop"],
         peak_tiles_nbytes=measured.counters["peak_pool_nbytes"],
         overflow_nbytes=measured.counters["overflow_nbytes"],
+        spilled_nbytes={link: measured.counters[f"{link}_nbytes"] for link in ledger.LINKS},
         predicted_s=foreseen.plan.predicted_s,
     )
     directory.write("report", report.to_dict())

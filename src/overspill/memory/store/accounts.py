@@ -22,11 +22,10 @@ Extents = tuple[tuple[Hashable, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What a value holds on the device and in host memory, and what its arrays and the rest of it come to in bytes."""
+    """What a value holds on the device and in host memory."""
 
     device: Extents
     host: Extents
-    nbytes: int
 
 
 class Account:
@@ -80,8 +79,7 @@ def holdings(value: object, device: Device | None) -> Holdings:
             on_device[span.allocation] = span.allocation_nbytes
     on_host: dict[Hashable, int] = dict(extent for x in found.host if (extent := host_extent(x)))
     on_host.update((("object", identity), nbytes) for identity, nbytes in found.rest)
-    nbytes = sum(int(x.nbytes) for x in (*found.device, *found.host)) + sum(nbytes for _, nbytes in found.rest)
-    return Holdings(tuple(on_device.items()), tuple(on_host.items()), nbytes)
+    return Holdings(tuple(on_device.items()), tuple(on_host.items()))
 
 
 def host_extent(x: NDArray[Any]) -> tuple[Hashable, int] | None:

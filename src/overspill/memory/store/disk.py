@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from overspill.errors import MemoryBudgetError
 from overspill.memory import tile
+from overspill.memory.ledger import Link
 from overspill.memory.segment import PAGE
-from overspill.memory.store.meter import Link, Meter
+from overspill.memory.store.meter import Meter
 from overspill.memory.store.packing import Packed
 from overspill.units import format_nbytes
 

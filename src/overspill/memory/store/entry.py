@@ -20,8 +20,8 @@ class Entry:
     ----------
     key
         Its name in the store.
-    nbytes
-        Bytes of its arrays and of what surrounds them.
+    sizeof
+        Its bytes as Dask counts them, which has tiles weigh what their handles do.
     value, resident
         The value as tasks take it, and whether it is there.
     of_device
@@ -43,7 +43,7 @@ class Entry:
     """
 
     key: Key
-    nbytes: int = 0
+    sizeof: int
     value: Any = None
     resident: bool = False
     of_device: bool = False

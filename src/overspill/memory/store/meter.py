@@ -4,11 +4,10 @@ import threading
 from typing import Any, Literal
 
 from overspill.memory import ledger
+from overspill.memory.ledger import LINKS, Link
 
-Link = Literal["device_to_host", "host_to_device", "host_to_disk", "disk_to_host"]
 Cause = Literal["device_limit", "device_allocation", "host_limit", "host_allocation"]
 
-LINKS: tuple[Link, ...] = ("device_to_host", "host_to_device", "host_to_disk", "disk_to_host")
 CAUSES: tuple[Cause, ...] = ("device_limit", "device_allocation", "host_limit", "host_allocation")
 
 
