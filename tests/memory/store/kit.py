@@ -203,6 +203,16 @@ def check_values(mapping: MutableMapping[Any, Any], values: Mapping[str, Any], r
 # A store's own books.
 
 
+def quiet(store: Store) -> None:
+    """Wait until the store has moved all that it wants to move."""
+    store.settle()
+    with store._changed:
+        moving = [entry for entry in store._entries.values() if entry.busy]
+        assert store._changed.wait_for(
+            lambda: not any(store._leaving.values()) and not any(entry.busy for entry in moving), timeout=10
+        )
+
+
 def recounted(store: Store) -> dict[str, Account]:
     """What the store's accounts should be."""
     device, host, disk = Account(), Account(), Account()

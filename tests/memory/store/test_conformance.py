@@ -17,6 +17,7 @@ from memory.store.kit import (
     assert_same,
     check_mapping,
     check_values,
+    quiet,
 )
 from overspill.memory.store import Store, process
 
@@ -61,7 +62,7 @@ def subject(kind: str, limit: int, opened: Opened) -> Subject:
         store, make = opened(process.device(limit), limit), cupy.asarray
 
     def rest() -> None:
-        store.settle()
+        quiet(store)
         assert_books(store)
 
     return Subject(store, make, rest)

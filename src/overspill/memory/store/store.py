@@ -287,7 +287,7 @@ class Store(MutableMapping[Key, Any]):
                 try:
                     moved = evict(cause) is not None or moved
                 except (OSError, MemoryError) as error:
-                    failure = error
+                    failure = str(error)  # the error itself would hold the value
             if failure is not None and not complained:
                 logger.warning("Results stay above their limit, as nothing more can be spilled: %s", failure)
             complained = failure is not None
