@@ -78,6 +78,8 @@ class Store(MutableMapping[Key, Any]):
         if self._keeper is None:
             self._keeper = threading.Thread(target=self._keep_limits, name="overspill-store", daemon=True)
             self._keeper.start()
+        with self._changed:
+            self._wake()
 
     def close(self) -> None:
         """Let go of everything, files included."""
@@ -179,6 +181,7 @@ class Store(MutableMapping[Key, Any]):
     def settle(self) -> None:
         """Wait until no tier is past its limit, or nothing more can be moved."""
         with self._changed:
+            self._changed.notify_all()  # the keeper cannot know that a limit has been lowered
             self._changed.wait_for(lambda: self._closing or not self.crowded())
 
     def at_hand(self, keys: Iterable[Key]) -> bool:
@@ -243,6 +246,7 @@ class Store(MutableMapping[Key, Any]):
         if temporary:
             with self._changed:
                 self._headroom_nbytes += nbytes
+                self._changed.notify_all()
         return self._reclaim("device", nbytes, self._evict_from_device, "device_allocation") or self.turns.wait()
 
     def reclaim_host(self, nbytes: int) -> bool:
