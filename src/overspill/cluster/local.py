@@ -34,6 +34,9 @@ TEARDOWN_S = 120.0
 GRACE_S = 2.0
 """Seconds that workers get to end by themselves; one in the middle of a long task is killed then."""
 
+DASHBOARD_PAGE = "overspill.dashboard.preload"
+"""What the scheduler loads to serve the page of the stores: named, not imported, since it stands above this floor."""
+
 _MAPPINGS = ("env", "scheduler_kwargs")
 
 _TEXTS = ("host", "local_directory")
@@ -87,7 +90,11 @@ def running(chosen: type[LocalCluster], keywords: Mapping[str, Any]) -> Iterator
         stack.callback(_forget_modules_in, directory)
         keywords = {**keywords, "memory_limit": 0, "local_directory": directory}
         keywords |= {"data": Store, "worker_class": SpillingNanny}
-        keywords["scheduler_kwargs"] = {"local_directory": directory, **(keywords.get("scheduler_kwargs") or {})}
+        scheduler: dict[str, Any] = {"local_directory": directory}
+        if keywords.get("dashboard_address") is not None:
+            configured = dask.config.get("distributed.scheduler.preload")
+            scheduler["preload"] = [*([configured] if isinstance(configured, str) else configured), DASHBOARD_PAGE]
+        keywords["scheduler_kwargs"] = scheduler | (keywords.get("scheduler_kwargs") or {})
         stack.enter_context(inherited(keywords.get("env") or {}))
         # Shared pages count in the memory of every process that maps them: Dask's own limit would stop workers
         # for memory that they share. The pool's limit takes its place.

@@ -1,14 +1,18 @@
 """The worker that spills: what a task needs is brought up, and what a peer asks for copied down, off the event loop."""
 
 import asyncio
+import gc
 import logging
+import pickle
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from distributed import Nanny, Worker
-from distributed.worker_state_machine import StateMachineEvent
+from distributed.worker_state_machine import ExecuteFailureEvent, StateMachineEvent
 
+from overspill.cluster.admission import Admission
+from overspill.errors import MemoryBudgetError
 from overspill.memory.store import Store
 from overspill.memory.store.parcel import Recipient, outgoing
 
@@ -32,6 +36,7 @@ class SpillingWorker(Worker):
         # may wait for another one to be brought up, which must not stand behind a peer that waits for the first.
         self._for_tasks = ThreadPoolExecutor(MOST_WAITING, thread_name_prefix="overspill-inputs")
         self._for_peers = ThreadPoolExecutor(MOST_SENDING, thread_name_prefix="overspill-outputs")
+        self._admission = Admission(lambda: len(self.state.long_running))
 
     @property
     def store(self) -> Store:
@@ -40,10 +45,21 @@ class SpillingWorker(Worker):
         return self.data
 
     async def execute(self, key: Any, *, stimulus_id: str) -> StateMachineEvent:
-        """Run a task as Dask does, with its inputs where it wants them, kept there until it has ended."""
-        if self.store.crowded():
-            # Tasks that make values faster than they are spilled would fill the memory that the limits protect.
-            await _in(self._for_tasks, self.store.settle)
+        """Run a task as Dask does, with its inputs where it wants them; again and alone if it runs out of memory."""
+        async with self._admission.together():
+            if self.store.crowded():
+                # Tasks that make values faster than they are spilled would fill the memory that the limits protect.
+                await _in(self._for_tasks, self.store.settle)
+            event = await self._execute(key, stimulus_id)
+        if not _ran_out_of_memory(event):
+            return event
+        logger.info("Task %r ran out of memory and runs again, alone", key)
+        del event
+        gc.collect()  # the traceback held what the task had allocated
+        async with self._admission.alone():
+            return await self._execute(key, stimulus_id)
+
+    async def _execute(self, key: Any, stimulus_id: str) -> StateMachineEvent:
         inputs = [dependency.key for dependency in self.state.tasks[key].dependencies]
         pinned = self.store.pin(inputs)
         try:
@@ -80,6 +96,14 @@ class SpillingWorker(Worker):
             for executor in (self._for_tasks, self._for_peers):
                 executor.shutdown(wait=False, cancel_futures=True)
             self.store.close()
+
+
+def _ran_out_of_memory(event: StateMachineEvent) -> bool:
+    """Whether a task failed for lack of memory, as it might not if no other one took some."""
+    if not isinstance(event, ExecuteFailureEvent):
+        return False
+    error = pickle.loads(event.exception.data)
+    return isinstance(error, MemoryError) and not isinstance(error, MemoryBudgetError)
 
 
 async def _in(executor: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any) -> T:
