@@ -35,6 +35,8 @@ class Account:
         self.nbytes = 0
         self.peak_nbytes = 0
         self._holders: dict[Hashable, int] = {}
+        # What was counted is what is taken back: a value may have been changed meanwhile, and its parts' names reused.
+        self._sizes: dict[Hashable, int] = {}
 
     @property
     def holders(self) -> int:
@@ -47,18 +49,19 @@ class Account:
             holders = self._holders.get(allocation, 0)
             self._holders[allocation] = holders + 1
             if not holders:
+                self._sizes[allocation] = nbytes
                 self.nbytes += nbytes
         self.peak_nbytes = max(self.peak_nbytes, self.nbytes)
 
     def remove(self, extents: Extents) -> int:
         """Count one value fewer; the bytes that nobody holds any more."""
         freed = 0
-        for allocation, nbytes in extents:
+        for allocation, _ in extents:
             holders = self._holders.pop(allocation) - 1
             if holders:
                 self._holders[allocation] = holders
             else:
-                freed += nbytes
+                freed += self._sizes.pop(allocation)
         self.nbytes -= freed
         return freed
 

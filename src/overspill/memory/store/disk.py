@@ -114,7 +114,7 @@ class Disk:
                 partial.unlink(missing_ok=True)
             if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            free = shutil.disk_usage(self.directory).free
+            free = shutil.disk_usage(self.directory.parent).free
             raise MemoryBudgetError(
                 f"{self.directory} has no room for {format_nbytes(nbytes)} more ({format_nbytes(free)} free): raise "
                 f"memory=, or name a larger disk with local_directory="

@@ -71,7 +71,7 @@ class Entry:
     @property
     def clean(self) -> bool:
         """Whether its copy in host memory can be dropped without writing it anywhere."""
-        return self.file is not None or (self.packed is not None and self.resident)
+        return self.file is not None or (self.packed is not None and self.on_device)
 
 
 class Queues:

@@ -124,10 +124,13 @@ def _array(layout: Layout, blocks: dict[int | None, Any], device: Device | None)
 
 
 def _host_layout(x: NDArray[Any], frames: list[NDArray[np.uint8]]) -> Layout:
-    if not (x.flags.c_contiguous or x.flags.f_contiguous):
-        x = np.ascontiguousarray(x)
-    frames.append(x.ravel(order="K").view(np.uint8))
-    return Layout(len(frames) - 1, 0, x.shape, x.strides, x.dtype, False)
+    # Along an axis without a stride all elements are one, as in what `broadcast_to` makes.
+    once = x[tuple(slice(1) if stride == 0 else slice(None) for stride in x.strides)]
+    if not (once.flags.c_contiguous or once.flags.f_contiguous):
+        once = np.ascontiguousarray(once)
+    frames.append(once.ravel(order="K").view(np.uint8))
+    strides = tuple(0 if stride == 0 else new for stride, new in zip(x.strides, once.strides, strict=True))
+    return Layout(len(frames) - 1, 0, x.shape, strides, x.dtype, False)
 
 
 def _take_apart(value: object, device: Device | None) -> tuple[bytes, Sequence[Any]]:

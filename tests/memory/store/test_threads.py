@@ -1,0 +1,122 @@
+"""Threads that use one store at once, as the tasks, movers and peers of a worker do."""
+
+import random
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from memory.store.conftest import Opened
+from memory.store.fake import FakeDevice
+from memory.store.kit import assert_books, content, quiet
+from overspill.memory.store import Store
+from overspill.memory.store.packing import SMALLEST_NBYTES
+from overspill.memory.store.parcel import Parcel
+
+BLOCK = SMALLEST_NBYTES
+KEYS = 12
+
+
+class Crowd:
+    """Threads that put, take, use, send and delete the same few keys; each value carries its key."""
+
+    def __init__(self, store: Store, device: FakeDevice | None, seconds: float) -> None:
+        self.store, self.device = store, device
+        self.end = time.monotonic() + seconds
+        self.wrong: list[str] = []
+        self.done = 0
+        self.start = threading.Barrier(6)
+
+    def value(self, key: int, blocks: int) -> Any:
+        x = np.full(blocks * BLOCK, key, np.uint8)
+        return self.device.array(x) if self.device is not None and key % 3 else x
+
+    def work(self, seed: int) -> None:
+        draw = random.Random(seed)
+        operations = (
+            self.put,
+            self.put,
+            self.take,
+            self.take,
+            self.use,
+            self.use,
+            self.send,
+            self.delete,
+            self.reclaim,
+        )
+        self.start.wait(10)
+        while time.monotonic() < self.end and not self.wrong:
+            try:
+                draw.choice(operations)(draw.randrange(KEYS), draw)
+            except KeyError:
+                pass  # another thread has deleted it
+            except Exception as error:
+                self.wrong.append(repr(error))
+            self.done += 1
+
+    def put(self, key: int, draw: random.Random) -> None:
+        self.store[key] = self.value(key, draw.randint(1, 4))
+
+    def take(self, key: int, draw: random.Random) -> None:
+        self.check(key, self.store[key])
+
+    def use(self, key: int, draw: random.Random) -> None:
+        pinned = self.store.pin(keys := [key, (key + 1) % KEYS])
+        try:
+            self.store.acquire(keys)
+            for entry in pinned:
+                if not entry.deleted:
+                    self.check(entry.key, entry.value)
+                temporary = self.value(key, 2)
+                self.check(key, temporary)
+        finally:
+            self.store.release(pinned)
+
+    def send(self, key: int, draw: random.Random) -> None:
+        for value in self.store.prepare([key], "worker").values():
+            if isinstance(value, Parcel):
+                self.store[key] = value
+            else:
+                self.check(key, value)
+
+    def delete(self, key: int, draw: random.Random) -> None:
+        del self.store[key]
+
+    def reclaim(self, key: int, draw: random.Random) -> None:
+        draw.choice([self.store.reclaim_host, lambda n: self.store.reclaim_device(n, temporary=True)])(BLOCK)
+
+    def check(self, key: Any, value: Any) -> None:
+        if not (content(value) == key).all():
+            self.wrong.append(f"{key} is wrong")
+
+
+def run(opened: Opened, device_nbytes: int | None, seconds: float) -> None:
+    device = None if device_nbytes is None else FakeDevice(device_nbytes)
+    store = opened(device, 6 * BLOCK)
+    crowd = Crowd(store, device, seconds)
+    threads = [threading.Thread(target=crowd.work, args=(seed,), daemon=True) for seed in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(seconds + 30)
+    assert not any(thread.is_alive() for thread in threads), "threads wait for each other"
+    assert crowd.wrong == []
+    assert crowd.done > 100
+    quiet(store)
+    assert_books(store)
+    for key in store:
+        crowd.check(key, store[key])
+
+
+@pytest.mark.parametrize("device_nbytes", [None, 5 * BLOCK], ids=["host", "device"])
+def test_threads_meet_their_own_values(opened: Opened, device_nbytes: int | None) -> None:
+    run(opened, device_nbytes, 1.5)
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("device_nbytes", [None, 5 * BLOCK], ids=["host", "device"])
+def test_threads_meet_their_own_values_for_long(opened: Opened, device_nbytes: int | None) -> None:
+    run(opened, device_nbytes, 120)
