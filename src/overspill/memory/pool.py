@@ -50,7 +50,7 @@ class Pool:
     def allocate(self, nbytes: int) -> Lease:
         """A lease on a block of at least `nbytes` bytes, its content undefined."""
         size = block_nbytes(nbytes)
-        while self._is_full(size) and self.reclaim is not None and self.reclaim(size):
+        while self._is_full(size) and (reclaim := self.reclaim) is not None and reclaim(size):
             pass
         with self._lock:
             self._collect()

@@ -29,9 +29,9 @@ class Faults:
         self.met = 0
 
     def check(self, step: str) -> None:
-        if error := self.errors.get(step):
+        if step in self.errors:
             self.met += 1
-            raise error
+            raise self.errors[step]
 
 
 class Allocation:

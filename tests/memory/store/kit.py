@@ -205,8 +205,6 @@ def check_values(mapping: MutableMapping[Any, Any], values: Mapping[str, Any], r
 
 def quiet(store: Store) -> None:
     """Wait until the store has moved all that it wants to move."""
-    with store._changed:
-        store._wake()  # if it rests, it looks once more now rather than in a moment
     store.settle()
     with store._changed:
         moving = [entry for entry in store._entries.values() if entry.busy]

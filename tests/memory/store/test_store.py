@@ -175,8 +175,45 @@ def test_a_lowered_limit_holds_without_any_other_change(opened: Opened) -> None:
         store[number] = block(number)
     quiet(store)
     tile.configure(pool_nbytes=2 * BLOCK)
-    quiet(store)
+    assert joined(in_thread(store.settle))
     assert store.figures()["tiers"]["host"]["nbytes"] <= 2 * BLOCK
+
+
+def test_what_becomes_movable_as_the_keeper_goes_to_rest_is_moved(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(None, 2 * BLOCK)
+    evict, pins = store._evict_from_host, [store.pin([])]
+
+    def released_just_after(cause: Any) -> int | None:
+        moved = evict(cause)
+        if moved is None and pins:
+            store.release(pins.pop())
+        return moved
+
+    monkeypatch.setattr(store, "_evict_from_host", released_just_after)
+    with store._changed:  # the keeper does not look before all are pinned
+        for number in range(4):
+            store[number] = block(number)
+        pins.append(pin_all(store))
+    with store._changed:
+        assert store._changed.wait_for(lambda: store._on_host.nbytes <= 2 * BLOCK, timeout=10)
+    for pinned in pins:
+        store.release(pinned)
+
+
+def test_a_resting_keeper_holds_on_to_nothing(opened: Opened) -> None:
+    device = FakeDevice(BLOCK)
+    device.faults.errors["download"] = MemoryError("none left")
+    store = opened(device)
+    store["x"] = device.array(block(1, 2))
+    quiet(store)
+    assert device.faults.met
+    del device.faults.errors["download"]
+    with store._changed:  # before the keeper tries again
+        del store["x"]
+        device.finish()
+        assert device.used_nbytes == 0
 
 
 def test_packing_that_needs_room_itself_does_not_wait_for_itself(opened: Opened) -> None:
