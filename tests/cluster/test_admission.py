@@ -19,7 +19,8 @@ def test_one_alone_waits_for_all_and_keeps_all_out() -> None:
         inside, leave = asyncio.Event(), asyncio.Event()
 
         async def first() -> None:
-            async with admission.together():
+            await admission.open()
+            with admission.together():
                 inside.set()
                 await leave.wait()
                 order.append("first ends")
@@ -31,7 +32,8 @@ def test_one_alone_waits_for_all_and_keeps_all_out() -> None:
                 order.append(f"{name} ends")
 
         async def late() -> None:
-            async with admission.together():
+            await admission.open()
+            with admission.together():
                 order.append("late")
 
         tasks = [asyncio.create_task(first())]
@@ -50,8 +52,9 @@ def test_one_alone_waits_for_all_and_keeps_all_out() -> None:
 def test_tasks_that_stand_aside_are_not_waited_for() -> None:
     async def scenario() -> None:
         admission = Admission(lambda: 1)
-        async with admission.together(), asyncio.timeout(10), admission.alone():
-            pass
+        with admission.together():
+            async with asyncio.timeout(10), admission.alone():
+                pass
 
     asyncio.run(scenario())
 
@@ -64,8 +67,8 @@ def test_a_failure_alone_lets_the_others_in() -> None:
                 raise MemoryError
         except MemoryError:
             pass
-        async with asyncio.timeout(10), admission.together(), admission.together():
-            pass
+        async with asyncio.timeout(10):
+            await admission.open()
 
     asyncio.run(scenario())
 

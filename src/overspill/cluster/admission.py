@@ -1,8 +1,8 @@
 """Which tasks of a worker may run: any number of them together, or one alone that ran out of memory beside others."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 
 class Admission:
@@ -16,25 +16,26 @@ class Admission:
 
     def __init__(self, standing: Callable[[], int]) -> None:
         self._standing = standing
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
         self._solo = asyncio.Lock()
         self._inside = 0
         self._alone = 0
 
-    @asynccontextmanager
-    async def together(self) -> AsyncIterator[None]:
-        """Run beside others; waits while one runs alone."""
-        if self._alone:
-            async with self._changed:
-                await self._changed.wait_for(lambda: not self._alone)
+    async def open(self) -> None:
+        """Wait while one runs alone, or wants to."""
+        while self._alone:
+            self._changed.clear()
+            await self._changed.wait()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Run beside others, once `open` has returned."""
         self._inside += 1
         try:
             yield
         finally:
             self._inside -= 1
-            if self._alone:
-                async with self._changed:
-                    self._changed.notify_all()
+            self._changed.set()
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
@@ -42,10 +43,10 @@ class Admission:
         self._alone += 1
         try:
             async with self._solo:
-                async with self._changed:
-                    await self._changed.wait_for(lambda: self._inside <= self._standing())
+                while self._inside > self._standing():
+                    self._changed.clear()
+                    await self._changed.wait()
                 yield
         finally:
             self._alone -= 1
-            async with self._changed:
-                self._changed.notify_all()
+            self._changed.set()

@@ -46,7 +46,8 @@ class SpillingWorker(Worker):
 
     async def execute(self, key: Any, *, stimulus_id: str) -> StateMachineEvent:
         """Run a task as Dask does, with its inputs where it wants them; again and alone if it runs out of memory."""
-        async with self._admission.together():
+        await self._admission.open()
+        with self._admission.together():
             if self.store.crowded():
                 # Tasks that make values faster than they are spilled would fill the memory that the limits protect.
                 await _in(self._for_tasks, self.store.settle)

@@ -75,6 +75,11 @@ class _Found:
 
 def holdings(value: object, device: Device | None) -> Holdings:
     """What `value` holds: arrays, cupyx sparse matrices, and containers of both."""
+    if device is not None and device.is_array(value) and value.size:  # type: ignore[attr-defined]
+        span = device.span(value)
+        return Holdings(((span.allocation, span.allocation_nbytes),), ())
+    if isinstance(value, np.ndarray):
+        return Holdings((), (extent,) if (extent := host_extent(value)) else ())
     found = _find(value, device)
     on_device: dict[Hashable, int] = {}
     if device is not None:

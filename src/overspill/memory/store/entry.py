@@ -21,13 +21,13 @@ class Entry:
     key
         Its name in the store.
     sizeof
-        Its bytes as Dask counts them, which has tiles weigh what their handles do.
+        Bytes of a value on disk as Dask counts them, which has tiles weigh what their handles do.
     value, resident
         The value as tasks take it, and whether it is there.
     of_device
         Whether it has arrays of the device, so that it needs to be packed to lie in host memory.
     after
-        The event after which the device has computed it.
+        The event after which the device has computed it; None for whatever is queued when it is copied.
     packed, file
         Copies in host memory and on disk.
     device_extents, host_extents, packed_extents
@@ -43,7 +43,7 @@ class Entry:
     """
 
     key: Key
-    sizeof: int
+    sizeof: int = 0
     value: Any = None
     resident: bool = False
     of_device: bool = False

@@ -136,10 +136,22 @@ def _host_layout(x: NDArray[Any], frames: list[NDArray[np.uint8]]) -> Layout:
 def _take_apart(value: object, device: Device | None) -> tuple[bytes, Sequence[Any]]:
     if _is_part(value, device):
         return b"", [value]
-    file = io.BytesIO()
-    pickler = _Pickler(file, device)
-    pickler.dump(value)
-    return file.getvalue(), pickler.arrays
+    try:
+        skeleton, arrays = _pickle(value, device, _Pickler)
+        if b"__main__" not in skeleton:
+            return skeleton, arrays
+    except (pickle.PicklingError, AttributeError, TypeError):
+        pass
+    # Slower, but it takes local functions, and what another process would look for in its own main program.
+    return _pickle(value, device, _CloudPickler)
+
+
+def _pickle(
+    value: object, device: Device | None, pickler: "type[_Pickler | _CloudPickler]"
+) -> tuple[bytes, Sequence[Any]]:
+    file, parts = io.BytesIO(), _Parts(device)
+    pickler(file, parts).dump(value)
+    return file.getvalue(), parts.arrays
 
 
 def _is_part(x: object, device: Device | None) -> bool:
@@ -148,20 +160,40 @@ def _is_part(x: object, device: Device | None) -> bool:
     return type(x) is np.ndarray and x.nbytes >= SMALLEST_NBYTES and not x.dtype.hasobject
 
 
-class _Pickler(cloudpickle.Pickler):
-    def __init__(self, file: io.BytesIO, device: Device | None) -> None:
-        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+class _Parts:
+    """The arrays met while pickling, each once."""
+
+    def __init__(self, device: Device | None) -> None:
         self.arrays: list[Any] = []
         self._device = device
         self._numbers: dict[int, int] = {}
 
-    def persistent_id(self, obj: Any) -> int | None:
-        if not _is_part(obj, self._device):
+    def number(self, x: Any) -> int | None:
+        """What stands for `x` in the pickle; None for what is not one of the arrays."""
+        if not _is_part(x, self._device):
             return None
-        if id(obj) not in self._numbers:
-            self._numbers[id(obj)] = len(self.arrays)
-            self.arrays.append(obj)
-        return self._numbers[id(obj)]
+        if id(x) not in self._numbers:
+            self._numbers[id(x)] = len(self.arrays)
+            self.arrays.append(x)
+        return self._numbers[id(x)]
+
+
+class _Pickler(pickle.Pickler):
+    def __init__(self, file: io.BytesIO, parts: _Parts) -> None:
+        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        self._parts = parts
+
+    def persistent_id(self, obj: Any) -> int | None:
+        return self._parts.number(obj)
+
+
+class _CloudPickler(cloudpickle.Pickler):
+    def __init__(self, file: io.BytesIO, parts: _Parts) -> None:
+        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        self._parts = parts
+
+    def persistent_id(self, obj: Any) -> int | None:
+        return self._parts.number(obj)
 
 
 class _Unpickler(pickle.Unpickler):

@@ -30,6 +30,9 @@ from overspill.memory.store.packing import Packed, pack, unpack
 from overspill.memory.store.parcel import Parcel, Recipient, outgoing
 from overspill.memory.store.turns import Turns
 
+WORTH_AN_EVENT_NBYTES = 2**20
+"""Of smaller values it is not noted when they have been computed: their copies wait for all that is queued by then."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -56,7 +59,10 @@ class Store(MutableMapping[Key, Any]):
         self._entries: dict[Key, Entry] = {}
         self._queues = Queues()
         self._on_device, self._on_host, self._on_disk = Account(), Account(), Account()
-        self._changed = threading.Condition(threading.RLock())
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        # The keeper has a condition of its own, lest every task that ends wake it up for nothing.
+        self._pressure = threading.Condition(lock)
         self.turns = Turns(self._changed)
         self._headroom_nbytes = 0
         self._leaving: dict[str, list[int]] = {"device": [], "host": []}
@@ -79,13 +85,14 @@ class Store(MutableMapping[Key, Any]):
             self._keeper = threading.Thread(target=self._keep_limits, name="overspill-store", daemon=True)
             self._keeper.start()
         with self._changed:
-            self._wake()
+            self._tell()
 
     def close(self) -> None:
         """Let go of everything, files included."""
         process.closed(self)
         with self._changed:
             self._closing = True
+            self._pressure.notify()
             self.turns.close()
         if self._keeper is not None:
             self._keeper.join()
@@ -100,11 +107,13 @@ class Store(MutableMapping[Key, Any]):
 
     def __setitem__(self, key: Key, value: Any) -> None:
         if isinstance(value, Parcel):
-            entry = Entry(key, safe_sizeof(value), packed=value.packed, of_device=value.packed.from_device)
+            entry = Entry(key, packed=value.packed, of_device=value.packed.from_device)
             entry.packed_extents = holdings(value.packed.frames, None).host
         else:
-            entry = Entry(key, safe_sizeof(value))
+            entry = Entry(key)
             self._settle(entry, value)
+            if sum(nbytes for _, nbytes in entry.device_extents) >= WORTH_AN_EVENT_NBYTES and self._device is not None:
+                entry.after = self._device.mark()
         with self._changed:
             if key in self._entries:
                 del self[key]
@@ -127,7 +136,7 @@ class Store(MutableMapping[Key, Any]):
             self._on_host.remove(entry.host_extents + entry.packed_extents)
             self._queues.place(entry)
             self._forget_file(entry)
-            self._wake()
+            self._tell()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -171,7 +180,7 @@ class Store(MutableMapping[Key, Any]):
             for entry in entries:
                 entry.pins -= 1
             self.turns.end()
-            self._wake()
+            self._tell()
 
     def crowded(self) -> bool:
         """Whether a tier is past its limit, and values are on their way down."""
@@ -181,7 +190,7 @@ class Store(MutableMapping[Key, Any]):
     def settle(self) -> None:
         """Wait until no tier is past its limit, or nothing more can be moved."""
         with self._changed:
-            self._changed.notify_all()  # the keeper cannot know that a limit has been lowered
+            self._tell()  # the keeper cannot know that a limit has been lowered
             self._changed.wait_for(lambda: self._closing or not self.crowded())
 
     def at_hand(self, keys: Iterable[Key]) -> bool:
@@ -246,7 +255,7 @@ class Store(MutableMapping[Key, Any]):
         if temporary:
             with self._changed:
                 self._headroom_nbytes += nbytes
-                self._changed.notify_all()
+                self._tell()
         return self._reclaim("device", nbytes, self._evict_from_device, "device_allocation") or self.turns.wait()
 
     def reclaim_host(self, nbytes: int) -> bool:
@@ -281,7 +290,7 @@ class Store(MutableMapping[Key, Any]):
         complained = False
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closing or self._excess())
+                self._pressure.wait_for(lambda: self._closing or self._excess())
                 if self._closing:
                     return
                 excess = self._excess()
@@ -305,7 +314,7 @@ class Store(MutableMapping[Key, Any]):
                 return
             self._at_rest = True
             self._changed.notify_all()
-            self._changed.wait()
+            self._pressure.wait()
             self._at_rest = False
 
     def _movable(self) -> bool:
@@ -321,12 +330,14 @@ class Store(MutableMapping[Key, Any]):
                 break
             self._drop_value(entry, "device_limit")
         if self._excess():
-            self._wake()
+            self._tell()
 
-    def _wake(self) -> None:
-        """Tell all who wait, and those who ask before the keeper has looked, that there may be something to move."""
-        self._at_rest = False
+    def _tell(self) -> None:
+        """Tell all who wait that something has changed, and the keeper if there may be something to move."""
         self._changed.notify_all()
+        if self._at_rest or self._excess():
+            self._at_rest = False
+            self._pressure.notify()
 
     def _excess(self) -> tuple[Cause, ...]:
         """The limits that are passed."""
@@ -407,7 +418,7 @@ class Store(MutableMapping[Key, Any]):
                 if result is not None:
                     kept = keep(result)
                 self._queues.place(entry)
-                self._changed.notify_all()
+                self._tell()
         return kept
 
     @staticmethod
@@ -418,6 +429,7 @@ class Store(MutableMapping[Key, Any]):
         return pack(entry.value, self._device, entry.after)
 
     def _copy_to_disk(self, entry: Entry) -> File:
+        entry.sizeof = safe_sizeof(Parcel(entry.packed, "worker") if entry.packed else entry.value)
         return self._disk.write(entry.packed or pack(entry.value, self._device))
 
     def _drop_value(self, entry: Entry, cause: Cause) -> int:
@@ -463,19 +475,19 @@ class Store(MutableMapping[Key, Any]):
         try:
             packed = packed or self._read(entry)
             value = unpack(packed, self._device)
-            settled = Entry(entry.key, entry.sizeof)
+            settled = Entry(entry.key)
             self._settle(settled, value)
         finally:
             with self._changed:
                 entry.busy = False
                 if settled is not None and packed is not None and not entry.deleted:
                     self._bring_back(entry, settled, packed)
-                self._changed.notify_all()
+                self._tell()
         return value
 
     def _bring_back(self, entry: Entry, settled: Entry, packed: Packed) -> None:
         """Give `entry` its value again, as it is in `settled`, beside the copy it came from."""
-        entry.value, entry.resident, entry.after = settled.value, True, settled.after
+        entry.value, entry.resident = settled.value, True
         entry.of_device = settled.of_device
         entry.device_extents, entry.host_extents = settled.device_extents, settled.host_extents
         self._on_device.add(entry.device_extents)
@@ -529,8 +541,6 @@ class Store(MutableMapping[Key, Any]):
         entry.value, entry.resident = value, True
         entry.of_device = bool(held.device)
         entry.device_extents, entry.host_extents = held.device, held.host
-        if entry.of_device and self._device is not None:
-            entry.after = self._device.mark()
 
     def _forget_file(self, entry: Entry) -> None:
         if entry.file is not None:
