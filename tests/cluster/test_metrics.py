@@ -16,9 +16,9 @@ from overspill.memory.store import Store
 
 FIGURES = {
     "tiers": {
-        "device": {"nbytes": 1, "peak_nbytes": 2, "limit_nbytes": 3, "values": 4},
-        "host": {"nbytes": 5, "peak_nbytes": 6, "limit_nbytes": 7, "values": 8},
-        "disk": {"nbytes": 9, "peak_nbytes": 10, "limit_nbytes": 0, "values": 11},
+        "device": {"nbytes": 1, "peak_nbytes": 2, "limit_nbytes": 3, "allocations": 4},
+        "host": {"nbytes": 5, "peak_nbytes": 6, "limit_nbytes": 7, "allocations": 8},
+        "disk": {"nbytes": 9, "peak_nbytes": 10, "limit_nbytes": 0, "allocations": 11},
     },
     "allocated_nbytes": 12,
     "links": {

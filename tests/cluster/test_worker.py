@@ -62,7 +62,7 @@ def spill(dask_worker: Worker) -> list[bool]:
     """Push everything to disk; which values are still in memory."""
     store = store_of(dask_worker)
     store.reclaim_host(2**40)
-    return [store.ready([key]) for key in store]
+    return [store.resident([key]) for key in store]
 
 
 def block_reads() -> None:

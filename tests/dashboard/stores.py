@@ -16,7 +16,8 @@ def stores(draw: st.DrawFn) -> dict[str, Any]:
     """Figures as `Store.figures` gives them, any numbers."""
     return {
         "tiers": {
-            tier: {name: draw(COUNTS) for name in ("nbytes", "peak_nbytes", "limit_nbytes", "values")} for tier in TIERS
+            tier: {name: draw(COUNTS) for name in ("nbytes", "peak_nbytes", "limit_nbytes", "allocations")}
+            for tier in TIERS
         },
         "allocated_nbytes": draw(COUNTS),
         "links": {link: {"nbytes": draw(COUNTS), "seconds": draw(st.floats(0, 1e6))} for link in LINKS},
@@ -37,7 +38,7 @@ def worker(
     name: str = "0", *, seen_s: float = 0, nbytes: int = 0, limit_nbytes: int = 0, moved: int = 0, device: bool = False
 ) -> Observed:
     """A worker that holds `nbytes` in its host tier and has moved `moved` to disk."""
-    tier = {"nbytes": 0, "peak_nbytes": 0, "limit_nbytes": 0, "values": 0}
+    tier = {"nbytes": 0, "peak_nbytes": 0, "limit_nbytes": 0, "allocations": 0}
     figures = {
         "tiers": {
             "device": tier | {"limit_nbytes": 2**30 if device else 0},

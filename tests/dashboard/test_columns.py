@@ -26,7 +26,7 @@ def test_each_worker_shows_its_own_figures(workers: list[Observed]) -> None:
         assert (found["worker"][row], found["address"][row]) == (each.name, each.address)
         assert (found["processing"][row], found["in_memory"][row]) == (each.processing, each.in_memory)
         for tier in TIERS:
-            of_tier = {name: found[f"{tier}_{name}"][row] for name in ("nbytes", "limit_nbytes", "values")}
+            of_tier = {name: found[f"{tier}_{name}"][row] for name in ("nbytes", "limit_nbytes", "allocations")}
             assert of_tier.items() <= each.figures["tiers"][tier].items()
 
 

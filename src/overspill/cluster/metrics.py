@@ -36,7 +36,9 @@ def families(figures: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
     nbytes = GaugeMetricFamily("overspill_tier_bytes", "Bytes of results in the tier.", labels=["worker", "tier"])
     peak = GaugeMetricFamily("overspill_tier_peak_bytes", "Most bytes the tier has held.", labels=["worker", "tier"])
     limit = GaugeMetricFamily("overspill_tier_limit_bytes", "Bytes the tier may hold.", labels=["worker", "tier"])
-    values = GaugeMetricFamily("overspill_tier_values", "Number of values in the tier.", labels=["worker", "tier"])
+    allocations = GaugeMetricFamily(
+        "overspill_tier_allocations", "Number of allocations in the tier.", labels=["worker", "tier"]
+    )
     allocated = GaugeMetricFamily(
         "overspill_device_allocated_bytes",
         "Bytes taken on the device, temporaries and caches included.",
@@ -51,7 +53,7 @@ def families(figures: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
         for tier, of_tier in of_worker["tiers"].items():
             nbytes.add_metric([worker, tier], of_tier["nbytes"])
             peak.add_metric([worker, tier], of_tier["peak_nbytes"])
-            values.add_metric([worker, tier], of_tier["values"])
+            allocations.add_metric([worker, tier], of_tier["allocations"])
             if of_tier["limit_nbytes"]:
                 limit.add_metric([worker, tier], of_tier["limit_nbytes"])
         allocated.add_metric([worker], of_worker["allocated_nbytes"])
@@ -60,7 +62,7 @@ def families(figures: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
             seconds.add_metric([worker, link], of_link["seconds"])
         for cause, count in of_worker["evictions"].items():
             evictions.add_metric([worker, cause], count)
-    yield from (nbytes, peak, limit, values, allocated, moved, seconds, evictions)
+    yield from (nbytes, peak, limit, allocations, allocated, moved, seconds, evictions)
 
 
 class _Exposed(Collector):

@@ -64,9 +64,9 @@ class SpillingWorker(Worker):
         inputs = [dependency.key for dependency in self.state.tasks[key].dependencies]
         pinned = self.store.pin(inputs)
         try:
-            if not self.store.ready(inputs):
+            if not all(entry.resident for entry in pinned):
                 try:
-                    await _in(self._for_tasks, self.store.acquire, inputs)
+                    await _in(self._for_tasks, self.store.acquire, pinned)
                 except Exception:  # the task meets it again as it takes its inputs, and fails of it with a traceback
                     logger.debug("The inputs of %r cannot be brought up", key, exc_info=True)
             return await super().execute(key, stimulus_id=stimulus_id)
@@ -77,11 +77,9 @@ class SpillingWorker(Worker):
         """Send values as Dask does; those of a device from host memory, where peers of this host can map them."""
         keys = list(keys)
         recipient: Recipient = "worker" if who else "client"
-        if self.address.startswith("ucx") and self.store.ready(keys):
-            prepared = {}  # this network reaches into devices itself
-        elif self.store.at_hand(keys):
-            prepared = self.store.prepare(keys, recipient)
-        else:
+        if self.address.startswith("ucx") and self.store.resident(keys):
+            prepared = None  # this network reaches into devices itself
+        elif (prepared := self.store.prepared(keys, recipient)) is None:
             prepared = await _in(self._for_peers, self.store.prepare, keys, recipient)
         token = outgoing.set(prepared)
         try:

@@ -62,7 +62,7 @@ class TierBars:
         bars = self.root.hbar("worker", right=used, height=0.7, source=self.source, color=style.TIER_COLOURS[tier])
         self.root.hbar("worker", right=limit, height=0.7, source=self.source, fill_alpha=0, line_color=style.INK)
         rows = [("worker", "@worker · @address"), ("now", f"@{tier}_now"), ("limit", f"@{tier}_limit")]
-        rows += [("peak", f"@{tier}_peak"), ("values", f"@{tier}_values")]
+        rows += [("peak", f"@{tier}_peak"), ("allocations", f"@{tier}_allocations")]
         rows += [("allocated in all", "@allocated")] if tier == "device" else []
         style.dressed(self.root, HoverTool(tooltips=rows, mode="hline", renderers=[bars]))
         style.byte_axis(self.root.xaxis[0], ticks=3)

@@ -151,7 +151,7 @@ def workers(view: View) -> Columns:
         of_tier = [worker.figures["tiers"][tier] for worker in view.workers]
         columns[f"{tier}_nbytes"] = [each["nbytes"] for each in of_tier]
         columns[f"{tier}_limit_nbytes"] = [each["limit_nbytes"] for each in of_tier]
-        columns[f"{tier}_values"] = [each["values"] for each in of_tier]
+        columns[f"{tier}_allocations"] = [each["allocations"] for each in of_tier]
         columns[f"{tier}_now"] = [format_nbytes(each["nbytes"]) for each in of_tier]
         columns[f"{tier}_limit"] = [format_limit(each["limit_nbytes"]) for each in of_tier]
         columns[f"{tier}_peak"] = [format_nbytes(each["peak_nbytes"]) for each in of_tier]

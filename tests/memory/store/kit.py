@@ -252,7 +252,7 @@ def assert_books(store: Store) -> None:
 def assert_nothing_held(store: Store) -> None:
     """An empty store counts nothing and keeps no file."""
     figures = store.figures()["tiers"]
-    assert {tier: (account["nbytes"], account["values"]) for tier, account in figures.items()} == dict.fromkeys(
+    assert {tier: (account["nbytes"], account["allocations"]) for tier, account in figures.items()} == dict.fromkeys(
         ("device", "host", "disk"), (0, 0)
     )
     assert list(files_of(store)) == []

@@ -59,9 +59,9 @@ def test_a_worker_keeps_it_packed_until_it_is_asked_for(device: FakeDevice, open
 def test_what_is_outgoing_is_taken_in_the_values_place(device: FakeDevice, opened: Opened) -> None:
     store = opened(device)
     store["x"], store["y"] = device.array(ramp()), 5
-    assert not store.at_hand(["x", "y"])
+    assert store.prepared(["x", "y"], "worker") is None
     prepared = store.prepare(["x", "y", "absent"], "worker")
-    assert store.at_hand(["x", "y"])
+    assert set(store.prepared(["x", "y"], "worker") or ()) == {"x", "y"}
     assert isinstance(prepared["x"], Parcel)
     token = outgoing.set(prepared)
     assert (store["x"], store["y"]) == (prepared["x"], 5)

@@ -188,8 +188,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(keys=st.lists(st.sampled_from(KEYS), max_size=3, unique=True))
     def begin_task(self, keys: list[Key]) -> None:
         entries = self.store.pin(keys)
-        acquired, _ = self.attempt(lambda: self.store.acquire(keys))
-        assert self.store.ready(keys) or not acquired
+        acquired, _ = self.attempt(lambda: self.store.acquire(entries))
+        assert self.store.resident(keys) or not acquired
         self.pinned.append((entries, acquired))
 
     @precondition(lambda self: self.pinned)

@@ -63,7 +63,7 @@ def test_a_value_evicted_before_its_copy_up_was_done(opened: Opened) -> None:
     store = opened(device)
     store["x"] = device.array(block(1))
     store.reclaim_device(BLOCK, temporary=False)
-    store.acquire(["x"])  # queued, not done
+    store.acquire(store._known(["x"]))  # queued, not done
     store.reclaim_host(BLOCK)  # the clean copy is dropped
     assert store.figures()["tiers"]["host"]["nbytes"] == 0
     store.reclaim_device(BLOCK, temporary=False)
@@ -81,7 +81,7 @@ def test_a_clean_copy_is_not_written_again(opened: Opened) -> None:
     links = store.figures()["links"]
     assert links["device_to_host"]["nbytes"] == BLOCK
     assert links["host_to_device"]["nbytes"] == 3 * BLOCK
-    assert store.figures()["tiers"]["disk"]["values"] == 1
+    assert store.figures()["tiers"]["disk"]["allocations"] == 1
     assert links["host_to_disk"]["nbytes"] == store.figures()["tiers"]["disk"]["nbytes"]
 
 
@@ -92,7 +92,7 @@ def test_the_longest_unused_leaves_first(opened: Opened) -> None:
         store[number] = device.array(block(number))
     store[0]
     store.reclaim_device(2 * BLOCK, temporary=False)
-    assert [store.ready([number]) for number in range(4)] == [True, False, False, True]
+    assert [store.resident([number]) for number in range(4)] == [True, False, False, True]
 
 
 def test_a_key_used_again_while_its_old_value_is_copied(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_a_key_used_again_while_its_old_value_is_copied(opened: Opened, monkeypa
     gate.open.set()
     assert joined(thread)
     assert_books(store)
-    assert not store.ready(["x"]), "the new value has left in its place"
+    assert not store.resident(["x"]), "the new value has left in its place"
     assert_same(store["x"], block(2))
 
 
@@ -120,7 +120,7 @@ def test_a_value_deleted_while_it_is_written(opened: Opened, monkeypatch: pytest
     gate.open.set()
     assert joined(thread)
     assert_books(store)
-    assert store.figures()["tiers"]["disk"] == {"nbytes": 0, "peak_nbytes": 0, "limit_nbytes": 0, "values": 0}
+    assert store.figures()["tiers"]["disk"] == {"nbytes": 0, "peak_nbytes": 0, "limit_nbytes": 0, "allocations": 0}
 
 
 def test_a_value_deleted_while_it_is_asked_for(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,9 +237,9 @@ def test_tasks_that_share_an_input_do_not_wait_for_each_other(opened: Opened) ->
     quiet(store)
     taken = device.array(block(2))  # a task's: the device is full, with nothing to evict
     pins = [store.pin(["x"]), store.pin(["x"])]
-    threads = [in_thread(store.acquire, ["x"]) for _ in pins]
+    threads = [in_thread(store.acquire, pinned) for pinned in pins]
     assert all(joined(thread) for thread in threads)
-    assert store.ready(["x"])
+    assert store.resident(["x"])
     for pinned in pins:
         store.release(pinned)
     del taken

@@ -63,9 +63,9 @@ class Crowd:
         self.check(key, self.store[key])
 
     def use(self, key: int, draw: random.Random) -> None:
-        pinned = self.store.pin(keys := [key, (key + 1) % KEYS])
+        pinned = self.store.pin([key, (key + 1) % KEYS])
         try:
-            self.store.acquire(keys)
+            self.store.acquire(pinned)
             for entry in pinned:
                 if not entry.deleted:
                     self.check(entry.key, entry.value)

@@ -87,7 +87,8 @@ class Queues:
     def place(self, entry: Entry) -> None:
         """Put `entry` where it now belongs, as the latest used if it was not there before."""
         here = not entry.deleted
-        _put(self._device, entry, here and entry.on_device and not entry.stuck)
+        copied = entry.packed is not None or entry.file is not None
+        _put(self._device, entry, here and entry.on_device and (copied or not entry.stuck))
         _put(self._clean, entry, here and entry.on_host and entry.clean)
         _put(self._dirty, entry, here and entry.on_host and not entry.clean and not entry.stuck)
         alone = entry.file is not None and not entry.resident and entry.packed is None

@@ -154,16 +154,6 @@ class Store(MutableMapping[Key, Any]):
 
     # What a worker asks besides.
 
-    def ready(self, keys: Iterable[Key]) -> bool:
-        """Whether all of `keys` that are here can be taken at once."""
-        with self._changed:
-            return all(entry.resident for entry in self._known(keys))
-
-    def acquire(self, keys: Iterable[Key]) -> None:
-        """Bring `keys` up for a task and keep them there until `release`; blocks, so not for the event loop."""
-        for entry in self._known(keys):
-            self._load(entry, for_task=True)
-
     def pin(self, keys: Iterable[Key]) -> list[Entry]:
         """Keep those of `keys` that are here from being moved, for a task that begins; to be undone by `release`."""
         with self._changed:
@@ -173,6 +163,11 @@ class Store(MutableMapping[Key, Any]):
                 entry.pins += 1
                 self._queues.touch(entry)
             return entries
+
+    def acquire(self, entries: Iterable[Entry]) -> None:
+        """Bring pinned values up for their task; blocks, so not for the event loop."""
+        for entry in entries:
+            self._load(entry, for_task=True)
 
     def release(self, entries: Iterable[Entry]) -> None:
         """Undo `pin` when the task has ended."""
@@ -193,18 +188,26 @@ class Store(MutableMapping[Key, Any]):
             self._tell()  # the keeper cannot know that a limit has been lowered
             self._changed.wait_for(lambda: self._closing or not self.crowded())
 
-    def at_hand(self, keys: Iterable[Key]) -> bool:
-        """Whether `prepare` would find everything that it needs in host memory."""
-        with self._changed:
-            return all((e.packed is not None) if e.of_device else e.resident for e in self._known(keys))
-
     def prepare(self, keys: Iterable[Key], recipient: Recipient) -> dict[Key, Any]:
-        """What to send for those of `keys` that are here, none of it on the device; blocks unless it is `at_hand`."""
+        """What to send for those of `keys` that are here, none of it on the device; blocks until it is there."""
         values: dict[Key, Any] = {}
         for entry in self._known(keys):
             with suppress(KeyError):  # deleted meanwhile: to the peer it is missing
                 values[entry.key] = Parcel(self._packed(entry), recipient) if entry.of_device else self._load(entry)
         return values
+
+    def prepared(self, keys: Iterable[Key], recipient: Recipient) -> dict[Key, Any] | None:
+        """The same if nothing has to be copied or read for it, else None; never blocks."""
+        with self._changed:
+            entries = self._known(keys)
+            if all((entry.packed is not None) if entry.of_device else entry.resident for entry in entries):
+                return self.prepare(keys, recipient)
+            return None
+
+    def resident(self, keys: Iterable[Key]) -> bool:
+        """Whether all of `keys` that are here lie where tasks take them from."""
+        with self._changed:
+            return all(entry.resident for entry in self._known(keys))
 
     def figures(self) -> dict[str, Any]:
         """Bytes and values by tier, bytes and seconds by link, evictions by cause."""
@@ -216,7 +219,7 @@ class Store(MutableMapping[Key, Any]):
                     "nbytes": account.nbytes,
                     "peak_nbytes": account.peak_nbytes,
                     "limit_nbytes": limits[tier],
-                    "values": account.holders,
+                    "allocations": account.holders,
                 }
                 for tier, account in accounts.items()
             }
