@@ -61,7 +61,7 @@ def filled(number: int, nbytes: int = 2 * MIB) -> Any:
 def spill(dask_worker: Worker) -> list[bool]:
     """Push everything to disk; which values are still in memory."""
     store = store_of(dask_worker)
-    store.reclaim_host(2**40)
+    store.keeper.reclaim_host(2**40)
     return [store.resident([key]) for key in store]
 
 
@@ -161,7 +161,7 @@ def files_nbytes(dask_worker: Worker) -> int:
 
 
 def settled(dask_worker: Worker) -> bool:
-    return not store_of(dask_worker).crowded()
+    return not store_of(dask_worker).keeper.crowded()
 
 
 def test_dask_shows_as_spilled_what_the_files_take(spilling: Cluster, workers: list[str]) -> None:

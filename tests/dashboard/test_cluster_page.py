@@ -13,7 +13,7 @@ from overspill.cluster import cluster
 
 async def figures_at_rest(dask_worker: Worker) -> dict[str, Any]:
     """What a worker's store says once nothing is on its way to the disk, which the scheduler has heard too."""
-    await asyncio.to_thread(dask_worker.data.settle)
+    await asyncio.to_thread(dask_worker.data.keeper.settle)
     await dask_worker.heartbeat()
     figures: dict[str, Any] = dask_worker.data.figures()
     return figures

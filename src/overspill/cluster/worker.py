@@ -48,9 +48,9 @@ class SpillingWorker(Worker):
         """Run a task as Dask does, with its inputs where it wants them; again and alone if it runs out of memory."""
         await self._admission.open()
         with self._admission.together():
-            if self.store.crowded():
+            if self.store.keeper.crowded():
                 # Tasks that make values faster than they are spilled would fill the memory that the limits protect.
-                await _in(self._for_tasks, self.store.settle)
+                await _in(self._for_tasks, self.store.keeper.settle)
             event = await self._execute(key, stimulus_id)
         if not _ran_out_of_memory(event):
             return event

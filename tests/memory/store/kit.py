@@ -205,11 +205,11 @@ def check_values(mapping: MutableMapping[Any, Any], values: Mapping[str, Any], r
 
 def quiet(store: Store) -> None:
     """Wait until the store has moved all that it wants to move."""
-    store.settle()
-    with store._changed:
+    store.keeper.settle()
+    with store._tiers.changed:
         moving = [entry for entry in store._entries.values() if entry.busy]
-        assert store._changed.wait_for(
-            lambda: not any(store._leaving.values()) and not any(entry.busy for entry in moving), timeout=10
+        assert store._tiers.changed.wait_for(
+            lambda: not any(store._mover.leaving.values()) and not any(entry.busy for entry in moving), timeout=10
         )
 
 
@@ -218,7 +218,7 @@ def recounted(store: Store) -> dict[str, Account]:
     device, host, disk = Account(), Account(), Account()
     for entry in store._entries.values():
         if entry.resident:
-            held = holdings(entry.value, store._device)
+            held = holdings(entry.value, store._tiers.device)
             device.add(held.device)
             host.add(held.host)
         if entry.packed is not None:
@@ -230,23 +230,24 @@ def recounted(store: Store) -> dict[str, Account]:
 
 def assert_books(store: Store) -> None:
     """Accounts, queues and files are those that the entries call for; to be called while nothing moves."""
-    with store._changed:
-        queues = store._queues
-        counted = {"device": store._on_device, "host": store._on_host, "disk": store._on_disk}
+    with store._tiers.changed:
+        queues = store._tiers.queues
+        counted = {"device": store._tiers.on_device, "host": store._tiers.on_host, "disk": store._tiers.on_disk}
         for tier, account in recounted(store).items():
             assert (counted[tier].nbytes, counted[tier].holders) == (account.nbytes, account.holders), tier
         for key, entry in store._entries.items():
             assert entry.resident or entry.packed is not None or entry.file is not None, f"{key!r} is lost"
             assert not entry.deleted
             assert not entry.busy
-            assert (entry in queues._device) == (entry.on_device and not entry.stuck)
+            copied = entry.packed is not None or entry.file is not None
+            assert (entry in queues._device) == (entry.on_device and (copied or not entry.stuck))
             assert (entry in queues._clean) == (entry.on_host and entry.clean)
             assert (entry in queues._dirty) == (entry.on_host and not entry.clean and not entry.stuck)
         for queue in (queues._device, queues._clean, queues._dirty, queues.on_disk_alone):
             assert set(queue) <= set(store._entries.values())
         files = {entry.file.path for entry in store._entries.values() if entry.file is not None}
         assert set(files_of(store)) == files
-        assert store._leaving == {"device": [], "host": []}
+        assert store._mover.leaving == {"device": [], "host": []}
 
 
 def assert_nothing_held(store: Store) -> None:
@@ -257,9 +258,9 @@ def assert_nothing_held(store: Store) -> None:
     )
     assert list(files_of(store)) == []
     assert store.spilled_total == (0, 0)
-    if isinstance(store._device, FakeDevice):
-        store._device.finish()
-        assert store._device.used_nbytes == 0
+    if isinstance(store._tiers.device, FakeDevice):
+        store._tiers.device.finish()
+        assert store._tiers.device.used_nbytes == 0
 
 
 def files_of(store: Store) -> Iterator[Any]:

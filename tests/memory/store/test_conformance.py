@@ -95,7 +95,7 @@ def test_without_room_everything_lies_on_disk_alone(subject: Subject, kind: str)
         store[name] = value(subject.make)
     subject.rest()
     weightless = {"nothing"} if kind == "host" else {"nothing", "array without elements"}
-    assert {entry.key for entry in store._queues.on_disk_alone} == set(VALUES) - weightless
+    assert {entry.key for entry in store._tiers.queues.on_disk_alone} == set(VALUES) - weightless
     assert {tier: account["nbytes"] for tier, account in store.figures()["tiers"].items() if tier != "disk"} == {
         "device": 0,
         "host": 0,

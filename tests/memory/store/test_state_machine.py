@@ -5,7 +5,6 @@ import gc
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -29,10 +28,9 @@ from memory.store.kit import Pair, assert_books, assert_nothing_held, assert_sam
 from overspill.memory import tile
 from overspill.memory.pool import Pool
 from overspill.memory.store import Store, disk
-from overspill.memory.store.entry import Entry
+from overspill.memory.store.entry import Entry, Key
 from overspill.memory.store.packing import SMALLEST_NBYTES
 from overspill.memory.store.parcel import Parcel
-from overspill.memory.store.store import Key
 
 BLOCK = SMALLEST_NBYTES
 KEYS: list[Key] = ["x", ("x", 0), b"y", 3]
@@ -109,8 +107,8 @@ class StoreMachine(RuleBasedStateMachine):
             patch.start()
         self.store = Store(worker_local_directory=self.directory)
         if not self.kept:
-            self.store._keeper = threading.Thread(target=int)
-            self.store._keeper.start()
+            self.broken.append(mock.patch.object(self.store.keeper, "start"))
+            self.broken[-1].start()
         self.store.open(self.device)
         self.model: dict[Key, Any] = {}
         self.pinned: list[tuple[list[Entry], bool]] = []
@@ -218,11 +216,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(blocks=st.integers(0, 6), temporary=st.booleans())
     def reclaim_device(self, blocks: int, temporary: bool) -> None:
-        self.attempt(lambda: self.store.reclaim_device(blocks * BLOCK, temporary=temporary))
+        self.attempt(lambda: self.store.keeper.reclaim_device(blocks * BLOCK, temporary=temporary))
 
     @rule(blocks=st.integers(0, 6))
     def reclaim_host(self, blocks: int) -> None:
-        self.attempt(lambda: self.store.reclaim_host(blocks * BLOCK))
+        self.attempt(lambda: self.store.keeper.reclaim_host(blocks * BLOCK))
 
     @rule(device=st.integers(1, 12), host=st.integers(1, 12))
     def change_limits(self, device: int, host: int) -> None:
@@ -236,9 +234,8 @@ class StoreMachine(RuleBasedStateMachine):
         moved = True
         while moved:
             moved = False
-            for cause in self.store._excess():
-                evict = self.store._evict_from_device if cause == "device_limit" else self.store._evict_from_host
-                succeeded, freed = self.attempt(lambda evict=evict, cause=cause: evict(cause))
+            for cause in self.store._tiers.excess():
+                succeeded, freed = self.attempt(lambda cause=cause: self.store._mover.evict(cause))
                 moved = moved or (succeeded and freed is not None)
 
     @rule()

@@ -62,11 +62,11 @@ def test_a_value_evicted_before_its_copy_up_was_done(opened: Opened) -> None:
     device = FakeDevice(PLENTY)
     store = opened(device)
     store["x"] = device.array(block(1))
-    store.reclaim_device(BLOCK, temporary=False)
+    store.keeper.reclaim_device(BLOCK, temporary=False)
     store.acquire(store._known(["x"]))  # queued, not done
-    store.reclaim_host(BLOCK)  # the clean copy is dropped
+    store.keeper.reclaim_host(BLOCK)  # the clean copy is dropped
     assert store.figures()["tiers"]["host"]["nbytes"] == 0
-    store.reclaim_device(BLOCK, temporary=False)
+    store.keeper.reclaim_device(BLOCK, temporary=False)
     assert_same(store["x"], block(1))
 
 
@@ -75,8 +75,8 @@ def test_a_clean_copy_is_not_written_again(opened: Opened) -> None:
     store = opened(device)
     store["x"] = device.array(block(1))
     for _ in range(3):
-        store.reclaim_device(BLOCK, temporary=False)
-        store.reclaim_host(BLOCK)
+        store.keeper.reclaim_device(BLOCK, temporary=False)
+        store.keeper.reclaim_host(BLOCK)
         assert_same(store["x"], block(1))
     links = store.figures()["links"]
     assert links["device_to_host"]["nbytes"] == BLOCK
@@ -91,7 +91,7 @@ def test_the_longest_unused_leaves_first(opened: Opened) -> None:
     for number in range(4):
         store[number] = device.array(block(number))
     store[0]
-    store.reclaim_device(2 * BLOCK, temporary=False)
+    store.keeper.reclaim_device(2 * BLOCK, temporary=False)
     assert [store.resident([number]) for number in range(4)] == [True, False, False, True]
 
 
@@ -100,7 +100,7 @@ def test_a_key_used_again_while_its_old_value_is_copied(opened: Opened, monkeypa
     store = opened(device)
     store["x"] = device.array(block(1))
     monkeypatch.setattr(device, "download", gate := Gate(device.download))
-    thread = in_thread(lambda: store.reclaim_device(BLOCK, temporary=False))
+    thread = in_thread(lambda: store.keeper.reclaim_device(BLOCK, temporary=False))
     assert gate.reached.wait(10)
     store["x"] = device.array(block(2))
     gate.open.set()
@@ -114,7 +114,7 @@ def test_a_value_deleted_while_it_is_written(opened: Opened, monkeypatch: pytest
     store = opened()
     store["x"] = block(1)
     monkeypatch.setattr(disk, "_write", gate := Gate(disk._write))
-    thread = in_thread(store.reclaim_host, BLOCK)
+    thread = in_thread(store.keeper.reclaim_host, BLOCK)
     assert gate.reached.wait(10)
     del store["x"]
     gate.open.set()
@@ -126,7 +126,7 @@ def test_a_value_deleted_while_it_is_written(opened: Opened, monkeypatch: pytest
 def test_a_value_deleted_while_it_is_asked_for(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     store = opened()
     store["x"] = block(1)
-    store.reclaim_host(BLOCK)
+    store.keeper.reclaim_host(BLOCK)
     read = Disk.read
 
     def deleted_meanwhile(self: Disk, file: File) -> Packed:
@@ -141,7 +141,7 @@ def test_a_value_deleted_while_it_is_asked_for(opened: Opened, monkeypatch: pyte
 def test_peers_find_what_was_deleted_meanwhile_missing(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     store = opened()
     store["x"], store["y"] = block(1), 3
-    store.reclaim_host(BLOCK)
+    store.keeper.reclaim_host(BLOCK)
     known = Store._known
 
     def deleted_meanwhile(self: Store, keys: Any) -> Any:
@@ -175,7 +175,7 @@ def test_a_lowered_limit_holds_without_any_other_change(opened: Opened) -> None:
         store[number] = block(number)
     quiet(store)
     tile.configure(pool_nbytes=2 * BLOCK)
-    assert joined(in_thread(store.settle))
+    assert joined(in_thread(store.keeper.settle))
     assert store.figures()["tiers"]["host"]["nbytes"] <= 2 * BLOCK
 
 
@@ -183,7 +183,7 @@ def test_what_becomes_movable_as_the_keeper_goes_to_rest_is_moved(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = opened(None, 2 * BLOCK)
-    evict, pins = store._evict_from_host, [store.pin([])]
+    evict, pins = store._mover.evict, [store.pin([])]
 
     def released_just_after(cause: Any) -> int | None:
         moved = evict(cause)
@@ -191,13 +191,13 @@ def test_what_becomes_movable_as_the_keeper_goes_to_rest_is_moved(
             store.release(pins.pop())
         return moved
 
-    monkeypatch.setattr(store, "_evict_from_host", released_just_after)
-    with store._changed:  # the keeper does not look before all are pinned
+    monkeypatch.setattr(store._mover, "evict", released_just_after)
+    with store._tiers.changed:  # the keeper does not look before all are pinned
         for number in range(4):
             store[number] = block(number)
         pins.append(pin_all(store))
-    with store._changed:
-        assert store._changed.wait_for(lambda: store._on_host.nbytes <= 2 * BLOCK, timeout=10)
+    with store._tiers.changed:
+        assert store._tiers.changed.wait_for(lambda: store._tiers.on_host.nbytes <= 2 * BLOCK, timeout=10)
     for pinned in pins:
         store.release(pinned)
 
@@ -210,7 +210,7 @@ def test_a_resting_keeper_holds_on_to_nothing(opened: Opened) -> None:
     quiet(store)
     assert device.faults.met
     del device.faults.errors["download"]
-    with store._changed:  # before the keeper tries again
+    with store._tiers.changed:  # before the keeper tries again
         del store["x"]
         device.finish()
         assert device.used_nbytes == 0
@@ -223,7 +223,7 @@ def test_packing_that_needs_room_itself_does_not_wait_for_itself(opened: Opened)
         store[number] = Opaque([device.array(block(number)), block(number)])  # to the store a host value
     held = tile.empty((BLOCK,), np.uint8)
     tile.configure(pool_nbytes=BLOCK)
-    thread = in_thread(store.settle)
+    thread = in_thread(store.keeper.settle)
     assert joined(thread)
     for number in range(5):
         assert_same(store[number].x[0], block(number))
@@ -258,7 +258,7 @@ def test_a_full_disk_keeps_everything_and_says_so(
             store[number] = block(number)
         quiet(store)
         with pytest.raises(MemoryBudgetError, match=r"worker-0/spilled has no room for .* more \(.* free\)"):
-            store.reclaim_host(BLOCK)
+            store.keeper.reclaim_host(BLOCK)
         for number in range(5):
             assert_same(store[number], block(number))
         quiet(store)
@@ -283,9 +283,9 @@ def test_what_was_moved_before_the_disk_was_full_counts(opened: Opened, monkeypa
         return write(self, packed)
 
     monkeypatch.setattr(Disk, "write", full_at_the_second)
-    assert store.reclaim_host(3 * BLOCK), "asking again makes sense"
+    assert store.keeper.reclaim_host(3 * BLOCK), "asking again makes sense"
     with pytest.raises(OSError, match="broken"):
-        store.reclaim_host(BLOCK)
+        store.keeper.reclaim_host(BLOCK)
 
 
 def test_closing_waits_for_nobody(opened: Opened) -> None:
@@ -297,7 +297,7 @@ def test_closing_waits_for_nobody(opened: Opened) -> None:
 
     def ask() -> None:
         asked.set()
-        answers.append(store.turns.wait())
+        answers.append(store._turns.wait())
 
     thread = in_thread(ask)
     assert asked.wait(10)

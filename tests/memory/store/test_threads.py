@@ -85,7 +85,9 @@ class Crowd:
         del self.store[key]
 
     def reclaim(self, key: int, draw: random.Random) -> None:
-        draw.choice([self.store.reclaim_host, lambda n: self.store.reclaim_device(n, temporary=True)])(BLOCK)
+        draw.choice([self.store.keeper.reclaim_host, lambda n: self.store.keeper.reclaim_device(n, temporary=True)])(
+            BLOCK
+        )
 
     def check(self, key: Any, value: Any) -> None:
         if not (content(value) == key).all():

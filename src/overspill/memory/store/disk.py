@@ -23,6 +23,7 @@ from overspill.errors import MemoryBudgetError
 from overspill.memory import tile
 from overspill.memory.ledger import Link
 from overspill.memory.segment import PAGE
+from overspill.memory.store.accounts import Extents
 from overspill.memory.store.meter import Meter
 from overspill.memory.store.packing import Packed
 from overspill.units import format_nbytes
@@ -38,6 +39,11 @@ class File:
 
     path: Path
     nbytes: int
+
+    @property
+    def extents(self) -> Extents:
+        """What it holds of the disk: itself."""
+        return ((self.path, self.nbytes),)
 
 
 class Disk:

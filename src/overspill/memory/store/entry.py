@@ -3,9 +3,10 @@
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
-from overspill.memory.store.accounts import Extents
+from overspill.memory.store.accounts import Extents, holdings
+from overspill.memory.store.device import Device
 from overspill.memory.store.disk import File
 from overspill.memory.store.packing import Packed
 
@@ -58,6 +59,29 @@ class Entry:
     stuck: bool = False
     deleted: bool = False
 
+    @classmethod
+    def of_value(cls, key: Key, value: Any, device: Device | None) -> Self:
+        """The entry of a value as tasks take it."""
+        held = holdings(value, device)
+        return cls(
+            key,
+            value=value,
+            resident=True,
+            of_device=bool(held.device),
+            device_extents=held.device,
+            host_extents=held.host,
+        )
+
+    @classmethod
+    def of_packed(cls, key: Key, packed: Packed) -> Self:
+        """The entry of a value that has arrived packed."""
+        return cls(key, packed=packed, of_device=packed.from_device, packed_extents=holdings(packed.frames, None).host)
+
+    @property
+    def copied(self) -> bool:
+        """Whether it has a copy further down, so that its value can be dropped."""
+        return self.packed is not None or self.file is not None
+
     @property
     def on_device(self) -> bool:
         """Whether it holds memory of the device now."""
@@ -87,8 +111,7 @@ class Queues:
     def place(self, entry: Entry) -> None:
         """Put `entry` where it now belongs, as the latest used if it was not there before."""
         here = not entry.deleted
-        copied = entry.packed is not None or entry.file is not None
-        _put(self._device, entry, here and entry.on_device and (copied or not entry.stuck))
+        _put(self._device, entry, here and entry.on_device and (entry.copied or not entry.stuck))
         _put(self._clean, entry, here and entry.on_host and entry.clean)
         _put(self._dirty, entry, here and entry.on_host and not entry.clean and not entry.stuck)
         alone = entry.file is not None and not entry.resident and entry.packed is None
