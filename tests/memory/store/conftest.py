@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from memory.store.kit import assert_nothing_held
+from memory.store.books import assert_nothing_held
 from overspill.memory import tile
 from overspill.memory.store import Store
 from overspill.memory.store.device import Device

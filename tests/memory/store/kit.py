@@ -1,18 +1,22 @@
-"""What every mapping of results must do, whatever it does with them meanwhile; and a store's books, recounted."""
+"""What every mapping of results must do, whatever it does with them meanwhile; and values to try it with."""
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse
 
-from memory.store.fake import FakeArray, FakeCSR, FakeDevice
-from overspill.memory.store import Store
-from overspill.memory.store.accounts import Account, holdings
+from memory.store.fake import FakeArray, FakeCSR
 from overspill.memory.store.packing import SMALLEST_NBYTES
+
+BLOCK = SMALLEST_NBYTES
+"""Bytes of the smallest array that lies in a frame of its own."""
+
+PLENTY = 2**40
+"""A limit that nothing meets."""
 
 ROWS = SMALLEST_NBYTES // 64
 """Rows of an 8-column float64 array just large enough to lie in frames of its own."""
@@ -25,6 +29,17 @@ Make = Callable[[Any], Any]
 class Pair:
     left: Any
     right: Any
+
+
+class Opaque:
+    """An object whose arrays the store does not see until it is pickled."""
+
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+
+def block(fill: int, blocks: int = 1) -> Any:
+    return np.full(blocks * BLOCK, fill, np.uint8)
 
 
 def ramp(dtype: Any = "f8", rows: int = ROWS) -> Any:
@@ -198,70 +213,3 @@ def check_values(mapping: MutableMapping[Any, Any], values: Mapping[str, Any], r
         for name in itertools.chain(values, reversed(values)):
             assert_same(mapping[name], values[name])
         rest()
-
-
-# A store's own books.
-
-
-def quiet(store: Store) -> None:
-    """Wait until the store has moved all that it wants to move."""
-    store.keeper.settle()
-    with store._tiers.changed:
-        moving = [entry for entry in store._entries.values() if entry.busy]
-        assert store._tiers.changed.wait_for(
-            lambda: not any(store._mover.leaving.values()) and not any(entry.busy for entry in moving), timeout=10
-        )
-
-
-def recounted(store: Store) -> dict[str, Account]:
-    """What the store's accounts should be."""
-    device, host, disk = Account(), Account(), Account()
-    for entry in store._entries.values():
-        if entry.resident:
-            held = holdings(entry.value, store._tiers.device)
-            device.add(held.device)
-            host.add(held.host)
-        if entry.packed is not None:
-            host.add(holdings(entry.packed.frames, None).host)
-        if entry.file is not None:
-            disk.add(((entry.file.path, entry.file.path.stat().st_size),))
-    return {"device": device, "host": host, "disk": disk}
-
-
-def assert_books(store: Store) -> None:
-    """Accounts, queues and files are those that the entries call for; to be called while nothing moves."""
-    with store._tiers.changed:
-        queues = store._tiers.queues
-        counted = {"device": store._tiers.on_device, "host": store._tiers.on_host, "disk": store._tiers.on_disk}
-        for tier, account in recounted(store).items():
-            assert (counted[tier].nbytes, counted[tier].holders) == (account.nbytes, account.holders), tier
-        for key, entry in store._entries.items():
-            assert entry.resident or entry.packed is not None or entry.file is not None, f"{key!r} is lost"
-            assert not entry.deleted
-            assert not entry.busy
-            copied = entry.packed is not None or entry.file is not None
-            assert (entry in queues._device) == (entry.on_device and (copied or not entry.stuck))
-            assert (entry in queues._clean) == (entry.on_host and entry.clean)
-            assert (entry in queues._dirty) == (entry.on_host and not entry.clean and not entry.stuck)
-        for queue in (queues._device, queues._clean, queues._dirty, queues.on_disk_alone):
-            assert set(queue) <= set(store._entries.values())
-        files = {entry.file.path for entry in store._entries.values() if entry.file is not None}
-        assert set(files_of(store)) == files
-        assert store._mover.leaving == {"device": [], "host": []}
-
-
-def assert_nothing_held(store: Store) -> None:
-    """An empty store counts nothing and keeps no file."""
-    figures = store.figures()["tiers"]
-    assert {tier: (account["nbytes"], account["allocations"]) for tier, account in figures.items()} == dict.fromkeys(
-        ("device", "host", "disk"), (0, 0)
-    )
-    assert list(files_of(store)) == []
-    assert store.spilled_total == (0, 0)
-    if isinstance(store._tiers.device, FakeDevice):
-        store._tiers.device.finish()
-        assert store._tiers.device.used_nbytes == 0
-
-
-def files_of(store: Store) -> Iterator[Any]:
-    return store._disk.directory.iterdir() if store._disk.directory.exists() else iter(())

@@ -7,18 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from memory.store.books import assert_books, quiet
 from memory.store.conftest import Opened
 from memory.store.fake import FakeDevice
-from memory.store.kit import (
-    HOST_VALUES,
-    VALUES,
-    Make,
-    assert_books,
-    assert_same,
-    check_mapping,
-    check_values,
-    quiet,
-)
+from memory.store.kit import HOST_VALUES, VALUES, Make, assert_same, check_mapping, check_values
 from overspill.memory.store import Store, process
 
 GENEROUS, TINY = 2**30, 1

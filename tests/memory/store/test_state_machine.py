@@ -23,16 +23,15 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from memory.store.books import assert_books, assert_nothing_held, quiet
 from memory.store.fake import FakeDevice
-from memory.store.kit import Pair, assert_books, assert_nothing_held, assert_same, quiet
+from memory.store.kit import BLOCK, Opaque, Pair, assert_same
 from overspill.memory import tile
 from overspill.memory.pool import Pool
 from overspill.memory.store import Store, disk
 from overspill.memory.store.entry import Entry, Key
-from overspill.memory.store.packing import SMALLEST_NBYTES
 from overspill.memory.store.parcel import Parcel
 
-BLOCK = SMALLEST_NBYTES
 KEYS: list[Key] = ["x", ("x", 0), b"y", 3]
 STEPS = ("allocate", "upload", "download", "tile", "write", "read")
 ERRORS = (
@@ -54,13 +53,6 @@ class Unpicklable:
 
     def __reduce__(self) -> Any:
         raise TypeError("not this one")
-
-
-class Opaque:
-    """An object whose arrays the store does not see until it is pickled."""
-
-    def __init__(self, x: Any) -> None:
-        self.x = x
 
 
 def numbers(seed: int, blocks: int) -> Any:

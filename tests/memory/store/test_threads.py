@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from memory.store.books import assert_books, quiet
 from memory.store.conftest import Opened
 from memory.store.fake import FakeDevice
-from memory.store.kit import assert_books, content, quiet
+from memory.store.kit import BLOCK, content
 from overspill.memory.store import Store
-from overspill.memory.store.packing import SMALLEST_NBYTES
 from overspill.memory.store.parcel import Parcel
 
-BLOCK = SMALLEST_NBYTES
 KEYS = 12
 
 

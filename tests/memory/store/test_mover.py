@@ -1,0 +1,107 @@
+"""What moving values must do in one certain order, which the state machine meets too seldom."""
+
+import pytest
+
+from memory.store.books import assert_books, quiet
+from memory.store.conftest import Opened
+from memory.store.fake import FakeDevice
+from memory.store.gate import Gate, in_thread, joined
+from memory.store.kit import BLOCK, PLENTY, assert_same, block
+from overspill.memory.store import disk
+from overspill.memory.store.disk import Disk, File
+from overspill.memory.store.packing import Packed
+
+
+def test_a_value_evicted_before_its_copy_up_was_done(opened: Opened) -> None:
+    device = FakeDevice(PLENTY)
+    store = opened(device)
+    store["x"] = device.array(block(1))
+    store.keeper.reclaim_device(BLOCK, temporary=False)
+    store.acquire(store._known(["x"]))  # queued, not done
+    store.keeper.reclaim_host(BLOCK)  # the clean copy is dropped
+    assert store.figures()["tiers"]["host"]["nbytes"] == 0
+    store.keeper.reclaim_device(BLOCK, temporary=False)
+    assert_same(store["x"], block(1))
+
+
+def test_a_clean_copy_is_not_written_again(opened: Opened) -> None:
+    device = FakeDevice(PLENTY)
+    store = opened(device)
+    store["x"] = device.array(block(1))
+    for _ in range(3):
+        store.keeper.reclaim_device(BLOCK, temporary=False)
+        store.keeper.reclaim_host(BLOCK)
+        assert_same(store["x"], block(1))
+    links = store.figures()["links"]
+    assert links["device_to_host"]["nbytes"] == BLOCK
+    assert links["host_to_device"]["nbytes"] == 3 * BLOCK
+    assert store.figures()["tiers"]["disk"]["allocations"] == 1
+    assert links["host_to_disk"]["nbytes"] == store.figures()["tiers"]["disk"]["nbytes"]
+
+
+def test_the_longest_unused_leaves_first(opened: Opened) -> None:
+    device = FakeDevice(PLENTY)
+    store = opened(device)
+    for number in range(4):
+        store[number] = device.array(block(number))
+    store[0]
+    store.keeper.reclaim_device(2 * BLOCK, temporary=False)
+    assert [store.resident([number]) for number in range(4)] == [True, False, False, True]
+
+
+def test_a_key_used_again_while_its_old_value_is_copied(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = FakeDevice(PLENTY)
+    store = opened(device)
+    store["x"] = device.array(block(1))
+    monkeypatch.setattr(device, "download", gate := Gate(device.download))
+    thread = in_thread(lambda: store.keeper.reclaim_device(BLOCK, temporary=False))
+    assert gate.reached.wait(10)
+    store["x"] = device.array(block(2))
+    gate.open.set()
+    assert joined(thread)
+    assert_books(store)
+    assert not store.resident(["x"]), "the new value has left in its place"
+    assert_same(store["x"], block(2))
+
+
+def test_a_value_deleted_while_it_is_written(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = opened()
+    store["x"] = block(1)
+    monkeypatch.setattr(disk, "_write", gate := Gate(disk._write))
+    thread = in_thread(store.keeper.reclaim_host, BLOCK)
+    assert gate.reached.wait(10)
+    del store["x"]
+    gate.open.set()
+    assert joined(thread)
+    assert_books(store)
+    assert store.figures()["tiers"]["disk"] == {"nbytes": 0, "peak_nbytes": 0, "limit_nbytes": 0, "allocations": 0}
+
+
+def test_a_value_deleted_while_it_is_asked_for(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = opened()
+    store["x"] = block(1)
+    store.keeper.reclaim_host(BLOCK)
+    read = Disk.read
+
+    def deleted_meanwhile(self: Disk, file: File) -> Packed:
+        del store["x"]
+        return read(self, file)
+
+    monkeypatch.setattr(Disk, "read", deleted_meanwhile)
+    with pytest.raises(KeyError, match="x"):
+        store["x"]
+
+
+def test_tasks_that_share_an_input_do_not_wait_for_each_other(opened: Opened) -> None:
+    device = FakeDevice(BLOCK, capacity_nbytes=8 * BLOCK)
+    store = opened(device)
+    store["x"] = device.array(block(1, 2))
+    quiet(store)
+    taken = device.array(block(2))  # a task's: the device is full, with nothing to evict
+    pins = [store.pin(["x"]), store.pin(["x"])]
+    threads = [in_thread(store.acquire, pinned) for pinned in pins]
+    assert all(joined(thread) for thread in threads)
+    assert store.resident(["x"])
+    for pinned in pins:
+        store.release(pinned)
+    del taken
