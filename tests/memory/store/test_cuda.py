@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from overspill import memory
+from overspill.memory import tile
 from overspill.memory.store.accounts import holdings
 from overspill.memory.store.meter import Meter
 from overspill.memory.store.packing import pack, unpack
@@ -182,6 +183,38 @@ def test_blocks_that_lie_idle_serve_other_sizes(device: Any) -> None:
     x = cupy.empty(200 * MIB, "uint8")
     assert device.allocated_nbytes() <= device.limit_nbytes
     del x
+
+
+def test_without_a_store_nothing_is_kept() -> None:
+    """As in a client that gathers what a worker has spilled."""
+    import cupy
+
+    from overspill.memory.store.cuda import CUDADevice
+
+    pool = cupy.get_default_memory_pool()
+    taken, lent = pool.used_bytes(), tile.pool().used_nbytes()
+    device = CUDADevice()
+    frame = memory.empty((16 * MIB,), np.uint8)
+    frame[:] = 3
+    block = device.upload(frame)
+    del frame
+    assert tile.pool().used_nbytes() == lent
+    assert int(device.view(block, 0, (16 * MIB,), (1,), np.dtype("uint8")).max()) == 3
+    assert pool.used_bytes() > taken
+    del block
+    assert pool.used_bytes() == taken
+
+
+@pytest.mark.multi_gpu
+def test_arrays_of_another_gpu_are_pickled_as_cupy_does_it(device: Any) -> None:
+    import cupy
+
+    with cupy.cuda.Device(1):
+        x = cupy.arange(MIB, dtype="float64") * 2
+    assert not device.is_array(x)
+    packed = pack(x, device, device.mark())
+    assert not packed.from_device
+    np.testing.assert_array_equal(unpack(packed, device).get(), np.arange(MIB) * 2.0)
 
 
 def test_uninstalled_it_leaves_cupy_as_it_was() -> None:

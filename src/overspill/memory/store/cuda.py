@@ -5,6 +5,7 @@ value was computed; whatever is queued on the null stream after a copy up waits 
 but the thread that takes a value down.
 """
 
+import sys
 import threading
 import weakref
 from collections import defaultdict, deque
@@ -42,6 +43,7 @@ class CUDADevice:
 
     def __init__(self) -> None:
         self.limit_nbytes = min(gpu.nbytes for gpu in backend.gpus())
+        self._id = runtime.getDevice()
         self._pool = cupy.get_default_memory_pool()
         self._up = cupy.cuda.Stream(non_blocking=True)
         self._down = cupy.cuda.Stream(non_blocking=True)
@@ -52,7 +54,6 @@ class CUDADevice:
         # Blocks end whenever the garbage collector finds them; an append to a deque needs no lock.
         self._released: deque[tuple[int, Any, Any]] = deque()
         self._in_flight: deque[tuple[Any, Any, NDArray[np.uint8]]] = deque()
-        self._sparse: tuple[type, ...] | None = None
         self._reclaim: Reclaim | None = None
         self._meter = Meter()
         self._allocate_before: Callable[[int], Any] | None = None
@@ -75,16 +76,14 @@ class CUDADevice:
         self._trim()
 
     def is_array(self, x: Any) -> bool:
-        """Whether `x` is a CuPy array."""
-        return isinstance(x, cupy.ndarray)
+        """Whether `x` is a CuPy array on this GPU: what is queued on another one, no copy here would wait for."""
+        return isinstance(x, cupy.ndarray) and x.data.device_id == self._id
 
     def parts(self, x: Any) -> Iterable[Any]:
         """The arrays of a cupyx sparse matrix."""
-        if self._sparse is None:
-            import cupyx.scipy.sparse as sparse
-
-            self._sparse = (sparse.spmatrix,)
-        if not isinstance(x, self._sparse):
+        # Where nobody has imported them there are none; the import takes longer than an event loop should be held up.
+        matrix = getattr(sys.modules.get("cupyx.scipy.sparse"), "spmatrix", None)
+        if matrix is None or not isinstance(x, matrix):
             return ()
         names = ("data", "indices", "indptr", "row", "col", "offsets")
         return (part for name in names if isinstance(part := getattr(x, name, None), cupy.ndarray))
@@ -133,6 +132,8 @@ class CUDADevice:
             # The pool must not hand out the frame's tile again before it has been read.
             self._in_flight.append((begin, end, frame))
         self._meter.moved("host_to_device", frame.nbytes)
+        if self._reclaim is None:
+            end.synchronize()  # without a store nobody looks later, and a worker's tile would stay in use here
         self._land()
         block = _Block()
         finalizer = weakref.finalize(block, self._release, size, pointer)
@@ -147,9 +148,10 @@ class CUDADevice:
         return cupy.ndarray(shape, dtype, block + offset, strides)
 
     def allocated_nbytes(self) -> int:
-        """Bytes that CuPy's pool has taken, those it keeps for later included, which past the limit it does not."""
+        """Bytes that CuPy's pool has taken, those it keeps included; past the limit an idle GPU keeps none."""
         self._land()
-        if self._pool.total_bytes() > self.limit_nbytes and self._pool.free_bytes():
+        # To give memory back is to wait for all that is queued, which an event loop must not.
+        if self._pool.total_bytes() > self.limit_nbytes and self._pool.free_bytes() and cupy.cuda.Stream.null.done:
             self._trim()
         return int(self._pool.total_bytes())
 
@@ -199,7 +201,9 @@ class CUDADevice:
 
     def _release(self, size: int, pointer: Any) -> None:
         # Kernels that are queued may still read it: whoever takes it next waits for them, but for nothing later.
-        self._released.append((size, pointer, self.mark()))
+        # Without a store it goes to CuPy's pool at once, since nobody would ask for it here.
+        if self._reclaim is not None:
+            self._released.append((size, pointer, self.mark()))
 
     def _collect(self) -> None:
         while self._released:
@@ -224,7 +228,13 @@ class CUDADevice:
 
     def _land(self) -> None:
         """Let go of the frames that have been copied, and count what the copies took."""
-        with self._lock:
+        # From pageable memory a copy may be queued only when what is queued before it has been done: whoever holds the
+        # lock that long looks here next, and an event loop need not wait for it.
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
             while self._in_flight and self._in_flight[0][1].done:
                 begin, end, _ = self._in_flight.popleft()
                 self._meter.took("host_to_device", cupy.cuda.get_elapsed_time(begin, end) / 1e3)
+        finally:
+            self._lock.release()
