@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from overspill.units import format_nbytes
+
 READY = "ready"
 
 
@@ -23,7 +25,10 @@ def leaving(nbytes: int) -> Iterator[None]:
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None and process.stdout is not None
         if process.stdout.readline().strip() != READY:
-            raise RuntimeError("the GPUs' memory could not be taken")
+            raise RuntimeError(
+                f"the GPUs' memory could not be taken to leave {format_nbytes(nbytes)}: see the error above, and end "
+                f"what else uses the GPUs"
+            )
         try:
             yield
         finally:

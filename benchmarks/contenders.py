@@ -41,6 +41,7 @@ class Limits:
 
     @property
     def workers(self) -> int:
+        """Number of workers: one a GPU, or on CPUs always the same."""
         return len(backend.gpus()) if self.device == "cuda" else CPU_WORKERS
 
 

@@ -42,6 +42,7 @@ DEFAULT_SHARE = 0.8
 """Of a GPU, what results may take by default; work with large temporaries gets a GPU of the size that makes it so."""
 
 CONTEXT_NBYTES = 2**30
+"""Of each GPU, besides: room for the worker's CUDA context."""
 
 
 def main() -> None:
@@ -89,8 +90,8 @@ def compare(arguments: argparse.Namespace) -> None:
             print(line(work, contender, found), flush=True)
             # What was measured must stay even if the rest is cut off.
             path = record.write(name, {"settings": settings, "outcomes": outcomes}, arguments.results)
-        if times := times_stock(outcomes[work]):
-            print(f"{'':<13}{times:.1f} × stock", flush=True)
+        if ratio := speedup(outcomes[work]):
+            print(f"{'':<13}{ratio:.1f} × stock", flush=True)
     print(f"written: {path}")
 
 
@@ -137,7 +138,7 @@ def line(work: str, contender: str, found: dict[str, Any]) -> str:
     return f"{start}{format_nbytes(found['nbytes']):>9}  {seconds}  {found['gb_per_s']:7.2f}"
 
 
-def times_stock(found: dict[str, dict[str, Any]]) -> float | None:
+def speedup(found: dict[str, dict[str, Any]]) -> float | None:
     """How many times as fast as the best stock cluster this library was, where both did the work."""
     stock = [found[name]["gb_per_s"] for name in contenders.STOCK if "gb_per_s" in found.get(name, {})]
     ours = found["overspill"].get("gb_per_s")

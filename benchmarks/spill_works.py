@@ -26,6 +26,7 @@ class Case:
 
     @property
     def xp(self) -> str:
+        """The name of the module that makes the chunks."""
         return "cupy" if self.limits.device == "cuda" else "numpy"
 
     def grid(self, factor: float) -> tuple[int, int]:

@@ -88,6 +88,8 @@ def running(chosen: type[LocalCluster], keywords: Mapping[str, Any]) -> Iterator
             ) from None
         # The scheduler, which runs in this process, makes modules there importable.
         stack.callback(_forget_modules_in, directory)
+        # Shared pages count in the memory of every process that maps them: Dask's own limit would stop workers
+        # for memory that they share. The pool's limit takes its place.
         keywords = {**keywords, "memory_limit": 0, "local_directory": directory}
         keywords |= {"data": Store, "worker_class": SpillingNanny}
         scheduler: dict[str, Any] = {"local_directory": directory}
@@ -96,8 +98,6 @@ def running(chosen: type[LocalCluster], keywords: Mapping[str, Any]) -> Iterator
             scheduler["preload"] = [*([configured] if isinstance(configured, str) else configured), DASHBOARD_PAGE]
         keywords["scheduler_kwargs"] = scheduler | (keywords.get("scheduler_kwargs") or {})
         stack.enter_context(inherited(keywords.get("env") or {}))
-        # Shared pages count in the memory of every process that maps them: Dask's own limit would stop workers
-        # for memory that they share. The pool's limit takes its place.
         cluster = _start(chosen, keywords)
         stack.callback(_stop, cluster)
         yield cluster

@@ -75,7 +75,7 @@ def bands(view: View, tier: Tier) -> Columns:
     lives = {worker.id: worker for worker in view.workers}
     below = np.zeros(ages.size)
     for number, (id_, series) in enumerate(view.series().items()):
-        held = series.nbytes[tier][series.nbytes[tier].size - ages.size :].copy()
+        held = _latest(series.nbytes[tier], ages.size).copy()
         # Heartbeats come between samples too.
         held[-1] = lives[id_].figures["tiers"][tier]["nbytes"] if id_ in lives else 0
         above = below + held
@@ -101,7 +101,7 @@ def limits(view: View, tier: Tier) -> Columns:
     ages = ages_s(view.history)
     total = np.zeros(ages.size)
     for series in view.series().values():
-        total += series.limit_nbytes[tier][series.limit_nbytes[tier].size - ages.size :]
+        total += _latest(series.limit_nbytes[tier], ages.size)
     return {"age_s": ages, "limit_nbytes": np.where(total > 0, total, np.nan)}
 
 
@@ -112,7 +112,7 @@ def throughput(view: View) -> Columns:
     for link in LINKS:
         total = np.zeros(ages.size)
         for series in view.series().values():
-            total += series.bytes_per_s[link][series.bytes_per_s[link].size - ages.size :]
+            total += _latest(series.bytes_per_s[link], ages.size)
         columns[link] = total
         columns[f"{link}_text"] = [format_rate(float(per_s), "B/s") for per_s in total]
     return columns
@@ -156,6 +156,10 @@ def workers(view: View) -> Columns:
         columns[f"{tier}_limit"] = [format_limit(each["limit_nbytes"]) for each in of_tier]
         columns[f"{tier}_peak"] = [format_nbytes(each["peak_nbytes"]) for each in of_tier]
     return columns
+
+
+def _latest(samples: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    return samples[samples.size - count :]  # not [-count:], which for none would be all
 
 
 def format_limit(limit_nbytes: int) -> str:

@@ -25,21 +25,19 @@ def pin(x: NDArray[Any]) -> bool:
     if segment.pinned is None:
         with segment.pinning:
             if segment.pinned is None:
-                _pin(segment)
-    return bool(segment.pinned)
+                segment.pinned = _lock(segment)
+    return segment.pinned
 
 
-def _pin(segment: Segment) -> None:
+def _lock(segment: Segment) -> bool:
     if segment.on_disk:
-        segment.pinned = False
-        return
+        return False
     if segment.owner == os.getpid():
         segment.populate()
-    if _register(segment.address, segment.nbytes):
-        segment.before_unmap.append(lambda: cupy.cuda.runtime.hostUnregister(segment.address))
-        segment.pinned = True
-    else:
-        segment.pinned = False
+    if not _register(segment.address, segment.nbytes):
+        return False
+    segment.before_unmap.append(lambda: cupy.cuda.runtime.hostUnregister(segment.address))
+    return True
 
 
 def _register(address: int, nbytes: int) -> bool:

@@ -57,9 +57,14 @@ class Spilling:
         return self.device.held_nbytes + self.host.held_nbytes
 
     @property
+    def staying_in_host_nbytes(self) -> int:
+        """Host chunks that stay in host memory; the rest of `in_host_nbytes` has come from the devices."""
+        return min(self.host.held_nbytes, self.in_host_nbytes)
+
+    @property
     def spilled_nbytes(self) -> int:
         """Bytes of chunks that cannot stay where their residence is."""
-        return self.held_nbytes - self.on_device_nbytes - min(self.host.held_nbytes, self.in_host_nbytes)
+        return self.held_nbytes - self.on_device_nbytes - self.staying_in_host_nbytes
 
     def warnings(self) -> list[str]:
         """What will not go well: chunks and tasks larger than the memory of one worker."""
@@ -96,8 +101,11 @@ class Spilling:
 
     def _held(self) -> str:
         device, host = self.device.held_nbytes, self.host.held_nbytes
-        parts = [f"{format_nbytes(device)} on the device"] * bool(device)
-        parts += [f"{format_nbytes(host)} in host memory"] * bool(host or not device)
+        parts = []
+        if device:
+            parts.append(f"{format_nbytes(device)} on the device")
+        if host or not device:
+            parts.append(f"{format_nbytes(host)} in host memory")
         return " and ".join(parts)
 
     def _shares(self) -> str:
@@ -108,8 +116,8 @@ class Spilling:
         if self.device.held_nbytes:
             parts.append(f"{format_nbytes(self.on_device_nbytes)} fit on {gpus}")
         if self.host.held_nbytes:
-            parts.append(f"{format_nbytes(min(self.host.held_nbytes, self.in_host_nbytes))} fit in host memory")
-        if to_host := self.in_host_nbytes - min(self.host.held_nbytes, self.in_host_nbytes):
+            parts.append(f"{format_nbytes(self.staying_in_host_nbytes)} fit in host memory")
+        if to_host := self.in_host_nbytes - self.staying_in_host_nbytes:
             parts.append(f"{format_nbytes(to_host)} spill to host memory")
         if self.on_disk_nbytes:
             parts.append(f"{format_nbytes(self.on_disk_nbytes)} spill to disk")

@@ -73,9 +73,9 @@ class _Found:
     rest: list[tuple[int, int]] = field(default_factory=list)
 
 
-def holdings(value: object, device: Device | None) -> Holdings:
+def holdings(value: Any, device: Device | None) -> Holdings:
     """What `value` holds: arrays, cupyx sparse matrices, and containers of both."""
-    if device is not None and device.is_array(value) and value.size:  # type: ignore[attr-defined]
+    if device is not None and device.is_array(value) and value.size:
         span = device.span(value)
         return Holdings(((span.allocation, span.allocation_nbytes),), ())
     if isinstance(value, np.ndarray):
@@ -129,5 +129,5 @@ def _items(x: Any, device: Device | None) -> Iterable[Any] | None:
     if device is not None and (parts := tuple(device.parts(x))):
         return parts
     if dataclasses.is_dataclass(x) and not isinstance(x, type):
-        return [getattr(x, name.name, None) for name in dataclasses.fields(x)]
+        return [getattr(x, each.name, None) for each in dataclasses.fields(x)]
     return None

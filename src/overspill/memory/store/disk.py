@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ class Disk:
             frames = []
             for size in sizes:
                 frame = tile.empty((size,), np.uint8)
-                _read(source.fileno(), frame, _aligned(end))
+                _read(source, frame, _aligned(end))
                 end = _aligned(end) + size
                 frames.append(frame)
         return Packed(skeleton, layouts, tuple(frames))
@@ -138,10 +139,10 @@ def _write(fd: int, data: NDArray[np.uint8], offset: int) -> None:
         view, offset = view[written:], offset + written
 
 
-def _read(fd: int, data: NDArray[np.uint8], offset: int) -> None:
+def _read(source: FileIO, data: NDArray[np.uint8], offset: int) -> None:
     view = memoryview(data.data)
     while view:
-        got = os.preadv(fd, [view], offset)
+        got = os.preadv(source.fileno(), [view], offset)
         if not got:
-            raise OSError(errno.EIO, f"a spilled file ends {len(view)} bytes too early")
+            raise OSError(errno.EIO, f"a spilled file ends {len(view)} bytes too early", source.name)
         view, offset = view[got:], offset + got

@@ -38,7 +38,7 @@ class Entry:
     busy
         Whether a thread is moving it.
     stuck
-        Whether it cannot be packed, and so stays where it is.
+        Whether it can never be copied down, so that without a copy it stays where it is.
     deleted
         Whether the store has forgotten it meanwhile.
     """
