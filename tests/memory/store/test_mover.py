@@ -77,6 +77,25 @@ def test_a_value_deleted_while_it_is_written(opened: Opened, monkeypatch: pytest
     assert store.figures()["tiers"]["disk"] == {"nbytes": 0, "peak_nbytes": 0, "limit_nbytes": 0, "allocations": 0}
 
 
+def test_a_value_deleted_while_it_turns_out_that_it_cannot_be_copied(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = FakeDevice(BLOCK)
+    store = opened(device)
+    device.faults.errors["download"] = ValueError("no such copy")
+    monkeypatch.setattr(device, "download", gate := Gate(device.download))
+    store["x"] = device.array(block(1, 2))
+    assert gate.reached.wait(10)  # in the keeper's thread
+    del store["x"]
+    gate.open.set()
+    quiet(store)
+    assert device.faults.met
+    del device.faults.errors["download"]
+    store["y"] = device.array(block(2, 2))
+    assert joined(in_thread(store.keeper.settle)), "the keeper has gone"
+    assert not store.resident(["y"])
+
+
 def test_a_value_deleted_while_it_is_asked_for(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     store = opened()
     store["x"] = block(1)

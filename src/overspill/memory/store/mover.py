@@ -117,6 +117,8 @@ class Mover:
         except (OSError, MemoryError):
             raise
         except Exception as error:
+            if entry.deleted and leaving:
+                return None  # only who asks for a value is told what became of it: this one has gone anyway
             if entry.deleted:
                 raise
             entry.stuck = True
