@@ -11,8 +11,8 @@ import dask.array as da
 import numpy as np
 import pytest
 from distributed import wait
-from tests.cases import environment
 
+from cases import environment
 from overspill.cluster import Cluster, cluster
 
 pytestmark = pytest.mark.gpu

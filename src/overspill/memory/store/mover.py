@@ -144,7 +144,7 @@ class Mover:
     # Up.
 
     def load(self, entry: Entry, *, for_task: bool = False) -> Any:
-        """The value of `entry`, brought up if it is not there."""
+        """The value of `entry`, brought up if it is not there; meanwhile a task counts among those that wait."""
         tiers = self._tiers
         with tiers.changed:
             while entry.busy and not entry.resident:

@@ -36,6 +36,11 @@ class Store(MutableMapping[Key, Any]):
     ----------
     worker_local_directory
         Where the disk tier makes its directory; Dask fills this in.
+
+    Attributes
+    ----------
+    keeper
+        What keeps the limits, once the store is open: asked for room, and whether values are on their way down.
     """
 
     def __init__(self, worker_local_directory: str | os.PathLike[str]) -> None:
