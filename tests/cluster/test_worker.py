@@ -11,7 +11,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-from distributed import Future, Scheduler, Worker, wait
+from distributed import Future, Scheduler, Worker, get_client, get_worker, secede, wait
 
 from overspill.cluster import Cluster, cluster
 from overspill.cluster.worker import SpillingWorker
@@ -207,6 +207,23 @@ def test_tasks_wait_for_a_disk_that_is_slower_than_they_are(spilling: Cluster, w
     assert all(LIMIT < nbytes <= LIMIT + 4 * 2 * MIB for nbytes in peaks.values()), peaks
     sums = client.gather(client.map(total, futures, pure=False))
     assert sums == [number * 2 * MIB // 8 for number in range(80)]
+
+
+def short_of_memory() -> bool:
+    return store_of(get_worker()).keeper.reclaim_device(1, temporary=True)
+
+
+def asks_another() -> bool:
+    worker = get_worker()
+    asked = get_client().submit(short_of_memory, pure=False, workers=[worker.address])
+    until(lambda: store_of(worker).keeper._turns._waiting == 1)
+    secede()
+    answer: bool = asked.result(timeout=30)
+    return answer
+
+
+def test_a_task_short_of_memory_does_not_wait_for_one_that_waits_for_it(spilling: Cluster, workers: list[str]) -> None:
+    assert spilling.client.submit(asks_another, pure=False).result(timeout=60) is False
 
 
 @pytest.mark.usefixtures("nothing_left")

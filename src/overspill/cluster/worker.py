@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from distributed import Nanny, Worker
-from distributed.worker_state_machine import ExecuteFailureEvent, StateMachineEvent
+from distributed.worker_state_machine import ExecuteFailureEvent, SecedeEvent, StateMachineEvent
 
 from overspill.cluster.admission import Admission
 from overspill.errors import MemoryBudgetError
@@ -36,7 +36,8 @@ class SpillingWorker(Worker):
         # may wait for another one to be brought up, which must not stand behind a peer that waits for the first.
         self._for_tasks = ThreadPoolExecutor(MOST_WAITING, thread_name_prefix="overspill-inputs")
         self._for_peers = ThreadPoolExecutor(MOST_SENDING, thread_name_prefix="overspill-outputs")
-        self._admission = Admission(lambda: len(self.state.long_running))
+        self._admission = Admission(self._away)
+        self.store.keeper.excuse(self._away)
 
     @property
     def store(self) -> Store:
@@ -72,6 +73,16 @@ class SpillingWorker(Worker):
             return await super().execute(key, stimulus_id=stimulus_id)
         finally:
             self.store.release(pinned)
+
+    def handle_stimulus(self, *events: StateMachineEvent) -> None:
+        """Take note as Dask does; who waits for a task that now waits for others hears of it."""
+        super().handle_stimulus(*events)
+        if any(isinstance(event, SecedeEvent) for event in events):
+            self.store.keeper.look_again()
+
+    def _away(self) -> int:
+        """Number of tasks that have let others run in their place, and may be waiting for them."""
+        return len(self.state.long_running)
 
     async def get_data(self, comm: Any, keys: Iterable[Any], who: str | None = None, **options: Any) -> Any:
         """Send values as Dask does; those of a device from host memory, where peers of this host can map them."""

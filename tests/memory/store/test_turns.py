@@ -76,6 +76,18 @@ def test_who_stands_for_another_reason_counts_as_waiting() -> None:
     assert waiter.answer is False
 
 
+def test_nobody_waits_for_a_task_that_waits_for_others() -> None:
+    turns, changed = made(2)
+    waiter = Waiter(turns)
+    assert waiting(turns, changed, 1)
+    with changed:
+        turns.away = lambda: 1  # it may wait for the very task that waits here
+        changed.notify_all()
+    assert waiter.ended()
+    assert waiter.answer is False
+    assert not turns.wait()
+
+
 def test_the_event_loop_never_waits() -> None:
     turns, _ = made(2)
     turns.belongs_to_loop()

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
 from overspill.memory.store.meter import Cause
 from overspill.memory.store.mover import Mover
@@ -35,6 +36,15 @@ class Keeper:
             self._turns.close()
         if self._thread is not None:
             self._thread.join()
+
+    def excuse(self, away: Callable[[], int]) -> None:
+        """Let nobody wait for tasks that have let others run in their place: `away` tells how many, at any time."""
+        self._turns.away = away
+
+    def look_again(self) -> None:
+        """Let all who wait see what has changed beside the store."""
+        with self._tiers.changed:
+            self._tiers.changed.notify_all()
 
     def crowded(self) -> bool:
         """Whether a tier is past its limit, and values are on their way down."""

@@ -1,7 +1,7 @@
 """Tasks of one worker that lack memory on the device wait for each other instead of failing."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -12,9 +12,15 @@ class Turns:
     ----------
     changed
         The store's condition, notified whenever something frees memory.
+
+    Attributes
+    ----------
+    away
+        Tells how many tasks have let others run in their place, and may be waiting for those to end.
     """
 
     def __init__(self, changed: threading.Condition) -> None:
+        self.away: Callable[[], int] = lambda: 0
         self._changed = changed
         self._loop_thread: int | None = None
         self._running = 0
@@ -46,13 +52,15 @@ class Turns:
     def wait(self) -> bool:
         """Wait until another task ends; False at once when all others wait too, or there is none."""
         with self._changed:
-            alone = self._running - self._waiting <= 1
-            if self._closed or alone or threading.get_ident() == self._loop_thread:
+            if self._closed or self._at_work() <= 1 or threading.get_ident() == self._loop_thread:
                 return False
             ended = self._ended
             with self.standing():
-                self._changed.wait_for(lambda: self._closed or self._ended != ended or self._running <= self._waiting)
+                self._changed.wait_for(lambda: self._closed or self._ended != ended or self._at_work() <= 0)
             return self._ended != ended
+
+    def _at_work(self) -> int:
+        return self._running - self._waiting - self.away()
 
     @contextmanager
     def standing(self) -> Iterator[None]:
