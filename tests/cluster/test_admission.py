@@ -26,7 +26,7 @@ def test_one_alone_waits_for_all_and_keeps_all_out() -> None:
                 order.append("first ends")
 
         async def alone(name: str) -> None:
-            async with admission.alone():
+            async with admission.alone(bool):
                 order.append(f"{name} begins")
                 await asyncio.sleep(0)
                 order.append(f"{name} ends")
@@ -53,7 +53,7 @@ def test_tasks_that_stand_aside_are_not_waited_for() -> None:
     async def scenario() -> None:
         admission = Admission(lambda: 1)
         with admission.together():
-            async with asyncio.timeout(10), admission.alone():
+            async with asyncio.timeout(10), admission.alone(bool):
                 pass
 
     asyncio.run(scenario())
@@ -63,12 +63,33 @@ def test_a_failure_alone_lets_the_others_in() -> None:
     async def scenario() -> None:
         admission = Admission(lambda: 0)
         try:
-            async with admission.alone():
+            async with admission.alone(bool):
                 raise MemoryError
         except MemoryError:
             pass
         async with asyncio.timeout(10):
             await admission.open()
+
+    asyncio.run(scenario())
+
+
+def test_one_alone_that_waits_for_others_lets_them_in() -> None:
+    async def scenario() -> None:
+        admission, gone = Admission(lambda: 0), False
+
+        async def child() -> None:
+            await admission.open()
+            with admission.together():
+                pass
+
+        async with asyncio.timeout(10), admission.alone(lambda: gone):
+            waiting = asyncio.create_task(child())
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert not waiting.done()
+            gone = True
+            admission.look_again()
+            await waiting
 
     asyncio.run(scenario())
 

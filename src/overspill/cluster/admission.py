@@ -20,12 +20,17 @@ class Admission:
         self._solo = asyncio.Lock()
         self._inside = 0
         self._alone = 0
+        self._gone: Callable[[], bool] = bool
 
     async def open(self) -> None:
-        """Wait while one runs alone, or wants to."""
-        while self._alone:
+        """Wait while one runs alone, or wants to; not for one that has let others run in its place meanwhile."""
+        while self._alone and not self._gone():
             self._changed.clear()
             await self._changed.wait()
+
+    def look_again(self) -> None:
+        """Tell those who wait that some task has let others run in its place."""
+        self._changed.set()
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -38,15 +43,22 @@ class Admission:
             self._changed.set()
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
-        """Run once all others have ended, and before any other begins; one after the other if several want to."""
+    async def alone(self, gone: Callable[[], bool]) -> AsyncIterator[None]:
+        """Run once all others have ended, and before any other begins; one after the other if several want to.
+
+        `gone` tells whether the task has let others run in its place, which it may then wait for.
+        """
         self._alone += 1
         try:
             async with self._solo:
                 while self._inside > self._standing():
                     self._changed.clear()
                     await self._changed.wait()
-                yield
+                self._gone = gone
+                try:
+                    yield
+                finally:
+                    self._gone = bool
         finally:
             self._alone -= 1
             self._changed.set()

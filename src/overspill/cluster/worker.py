@@ -6,6 +6,7 @@ import logging
 import pickle
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from time import time
 from typing import Any, TypeVar
 
 from distributed import Nanny, Worker
@@ -58,19 +59,21 @@ class SpillingWorker(Worker):
         logger.info("Task %r ran out of memory and runs again, alone", key)
         del event
         gc.collect()  # the traceback held what the task had allocated
-        async with self._admission.alone():
+        async with self._admission.alone(lambda: self.state.tasks[key] in self.state.long_running):
             return await self._execute(key, stimulus_id)
 
     async def _execute(self, key: Any, stimulus_id: str) -> StateMachineEvent:
-        inputs = [dependency.key for dependency in self.state.tasks[key].dependencies]
+        task = self.state.tasks[key]
+        inputs = [dependency.key for dependency in task.dependencies]
         pinned = self.store.pin(inputs)
         try:
             if not all(entry.resident for entry in pinned):
-                try:
-                    await _in(self._for_tasks, self.store.acquire, pinned)
-                except Exception:  # the task meets it again as it takes its inputs, and fails of it with a traceback
-                    logger.debug("The inputs of %r cannot be brought up", key, exc_info=True)
+                await _in(self._for_tasks, self.store.acquire, pinned)
             return await super().execute(key, stimulus_id=stimulus_id)
+        except Exception as error:  # of `acquire`, since Dask turns those of tasks into events itself
+            return ExecuteFailureEvent.from_exception(
+                error, key=key, run_id=task.run_id, stimulus_id=f"inputs-not-brought-up-{time()}"
+            )
         finally:
             self.store.release(pinned)
 
@@ -79,6 +82,7 @@ class SpillingWorker(Worker):
         super().handle_stimulus(*events)
         if any(isinstance(event, SecedeEvent) for event in events):
             self.store.keeper.look_again()
+            self._admission.look_again()
 
     def _away(self) -> int:
         """Number of tasks that have let others run in their place, and may be waiting for them."""
