@@ -76,6 +76,15 @@ def block_reads() -> None:
     Disk._test_opened, Disk._test_read, Disk.read = opened, read, blocked  # type: ignore[attr-defined, method-assign]
 
 
+def break_reads() -> None:
+    """From now on this worker's disk fails."""
+
+    def broken(self: Disk, file: Any) -> Any:
+        raise OSError(5, "the disk is broken", str(file.path))
+
+    Disk._test_opened, Disk._test_read, Disk.read = threading.Event(), Disk.read, broken  # type: ignore[attr-defined, method-assign]
+
+
 def mend() -> None:
     if hasattr(Disk, "_test_opened"):
         Disk._test_opened.set()
@@ -104,6 +113,20 @@ def test_a_slow_disk_holds_up_only_those_who_read_from_it(spilling: Cluster, wor
     assert reader.status == "pending"
     client.run(mend, workers=[here])
     assert reader.result(timeout=20) == 3 * 2 * MIB // 8
+
+
+def test_a_disk_that_fails_fails_the_tasks_that_need_it_and_loses_nothing(
+    spilling: Cluster, workers: list[str]
+) -> None:
+    client, (here, _) = spilling.client, workers
+    x = client.submit(filled, 5, workers=[here], pure=False)
+    wait(x)
+    client.run(spill, workers=[here])
+    client.run(break_reads, workers=[here])
+    failed = client.submit(total, x, workers=[here], pure=False)
+    assert "the disk is broken" in str(failed.exception(timeout=20))
+    client.run(mend, workers=[here])
+    assert client.submit(total, x, workers=[here], pure=False).result(timeout=20) == 5 * 2 * MIB // 8
 
 
 def test_a_client_that_waits_for_a_slow_disk_holds_up_nobody(spilling: Cluster, workers: list[str]) -> None:

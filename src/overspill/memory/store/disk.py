@@ -75,8 +75,9 @@ class Disk:
         with self._busy("host_to_disk", nbytes), self._room_for(partial, nbytes):
             self.directory.mkdir(parents=True, exist_ok=True)
             with open(partial, "xb", buffering=0) as file:
-                # Space that is promised now cannot be lacking halfway.
-                os.posix_fallocate(file.fileno(), 0, nbytes)
+                if hasattr(os, "posix_fallocate"):
+                    # Space that is promised now cannot be lacking halfway.
+                    os.posix_fallocate(file.fileno(), 0, nbytes)
                 _write(file.fileno(), np.frombuffer(_LENGTH.pack(len(header)) + header, np.uint8), 0)
                 for frame, offset in zip(packed.frames, offsets, strict=True):
                     _write(file.fileno(), frame, offset)

@@ -103,7 +103,7 @@ def unpack(packed: Packed, device: Device | None) -> Any:
     """The value again; arrays of the device are queued for upload, the host's own lie in the frames."""
     uploaded = {layout.frame for layout in packed.layouts if layout.on_device and layout.frame is not None}
     if uploaded and device is None:
-        raise RuntimeError("the value holds arrays of a GPU, and this process has none: gather it where there is one")
+        raise RuntimeError("the value holds arrays of a GPU, and this process has none: ask for osp.to_host(x) instead")
     empty = np.empty(0, np.uint8)
     blocks: dict[int | None, Any] = {None: empty}
     for number, frame in enumerate(packed.frames):
