@@ -146,14 +146,14 @@ def _speed(report: Report) -> str:
 
 
 def _spilled(report: Report) -> list[tuple[str, str]]:
-    moved = {link: format_nbytes(nbytes) for link, nbytes in report.spilled_nbytes.items() if nbytes}
+    links = report.spilled_nbytes
     ways = []
-    for down, up, where in (
-        ("device_to_host", "host_to_device", "host memory"),
-        ("host_to_disk", "disk_to_host", "disk"),
+    for where, down, up in (
+        ("host memory", links["device_to_host"], links["host_to_device"]),
+        ("disk", links["host_to_disk"], links["disk_to_host"]),
     ):
-        if down in moved or up in moved:
-            ways.append(f"{moved.get(down, 0)} to {where} and {moved.get(up, 0)} back")
+        if down or up:
+            ways.append(f"{format_nbytes(down)} to {where} and {format_nbytes(up)} back")
     return [("spilled", ", ".join(ways))] if ways else []
 
 
