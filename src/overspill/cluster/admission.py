@@ -10,21 +10,21 @@ class Admission:
 
     Parameters
     ----------
-    standing
-        Number of tasks that have let others run in their place, and are not to be waited for.
+    away
+        Tells how many tasks have let others run in their place, and are not to be waited for.
     """
 
-    def __init__(self, standing: Callable[[], int]) -> None:
-        self._standing = standing
+    def __init__(self, away: Callable[[], int]) -> None:
+        self._away = away
         self._changed = asyncio.Event()
         self._solo = asyncio.Lock()
         self._inside = 0
         self._alone = 0
-        self._gone: Callable[[], bool] = bool
+        self._is_away: Callable[[], bool] = bool
 
     async def open(self) -> None:
         """Wait while one runs alone, or wants to; not for one that has let others run in its place meanwhile."""
-        while self._alone and not self._gone():
+        while self._alone and not self._is_away():
             self._changed.clear()
             await self._changed.wait()
 
@@ -43,22 +43,22 @@ class Admission:
             self._changed.set()
 
     @asynccontextmanager
-    async def alone(self, gone: Callable[[], bool]) -> AsyncIterator[None]:
+    async def alone(self, is_away: Callable[[], bool]) -> AsyncIterator[None]:
         """Run once all others have ended, and before any other begins; one after the other if several want to.
 
-        `gone` tells whether the task has let others run in its place, which it may then wait for.
+        `is_away` tells whether the task has let others run in its place, which it may then wait for.
         """
         self._alone += 1
         try:
             async with self._solo:
-                while self._inside > self._standing():
+                while self._inside > self._away():
                     self._changed.clear()
                     await self._changed.wait()
-                self._gone = gone
+                self._is_away = is_away
                 try:
                     yield
                 finally:
-                    self._gone = bool
+                    self._is_away = bool
         finally:
             self._alone -= 1
             self._changed.set()
