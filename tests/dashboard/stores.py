@@ -4,9 +4,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from overspill.dashboard.observed import TIERS, Observed
+from overspill.dashboard.observed import Observed
 from overspill.memory.ledger import LINKS
-from overspill.memory.store.meter import CAUSES
+from overspill.memory.store.meter import CAUSES, TIERS
 
 COUNTS = st.integers(0, 2**50)
 

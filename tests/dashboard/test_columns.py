@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from overspill.dashboard import columns
 from overspill.dashboard.columns import View
 from overspill.dashboard.history import History
-from overspill.dashboard.observed import TIERS, Observed, Tier
+from overspill.dashboard.observed import Observed
 from overspill.memory.ledger import LINKS
-from overspill.memory.store.meter import CAUSES
+from overspill.memory.store.meter import CAUSES, TIERS, Tier
 
 from .stores import several, worker
 

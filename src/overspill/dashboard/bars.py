@@ -6,8 +6,7 @@ from distributed.dashboard.utils import update as send
 
 from overspill.dashboard import columns, style
 from overspill.dashboard.columns import View
-from overspill.dashboard.observed import Tier
-from overspill.memory.store.meter import CAUSES
+from overspill.memory.store.meter import CAUSES, Tier
 
 
 class Evictions:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overspill.dashboard.history import History, Series
-from overspill.dashboard.observed import TIERS, Observed, Tier
+from overspill.dashboard.observed import Observed
 from overspill.memory.ledger import LINKS
-from overspill.memory.store.meter import CAUSES
+from overspill.memory.store.meter import CAUSES, TIERS, Tier
 from overspill.units import format_nbytes, format_rate, format_seconds
 
 Columns = dict[str, Any]

@@ -10,8 +10,9 @@ from distributed.metrics import time
 from numpy.typing import NDArray
 from tornado.ioloop import PeriodicCallback
 
-from overspill.dashboard.observed import TIERS, Observed, Tier, observed
+from overspill.dashboard.observed import Observed, observed
 from overspill.memory.ledger import LINKS, Link
+from overspill.memory.store.meter import TIERS, Tier
 
 INTERVAL_S = 1.0
 """Between two samples; workers send heartbeats every half second while there are ten of them or fewer."""

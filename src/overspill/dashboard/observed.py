@@ -2,15 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from distributed import Scheduler
 
 from overspill.cluster.metrics import METRIC
-
-Tier: TypeAlias = Literal["device", "host", "disk"]
-
-TIERS: tuple[Tier, ...] = ("device", "host", "disk")
 
 
 @dataclass(frozen=True, slots=True)

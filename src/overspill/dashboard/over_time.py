@@ -11,8 +11,8 @@ from bokeh.plotting import figure
 
 from overspill.dashboard import columns, style
 from overspill.dashboard.columns import View
-from overspill.dashboard.observed import Tier
 from overspill.memory.ledger import LINKS, Link
+from overspill.memory.store.meter import Tier
 from overspill.units import format_nbytes
 
 

@@ -19,8 +19,9 @@ from overspill.dashboard import columns, style
 from overspill.dashboard.bars import Evictions, TaskBars, TierBars
 from overspill.dashboard.columns import View
 from overspill.dashboard.history import INTERVAL_S, SAMPLES, recorded
-from overspill.dashboard.observed import TIERS, observed
+from overspill.dashboard.observed import observed
 from overspill.dashboard.over_time import LinksOverTime, TierOverTime
+from overspill.memory.store.meter import TIERS
 
 REFRESH_MS = 500
 

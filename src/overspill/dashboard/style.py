@@ -4,9 +4,8 @@ from bokeh.models import AdaptiveTicker, Axis, CustomJSTickFormatter, HoverTool,
 from bokeh.models.annotations import Title
 from bokeh.plotting import figure
 
-from overspill.dashboard.observed import Tier
 from overspill.memory.ledger import Link
-from overspill.memory.store.meter import Cause
+from overspill.memory.store.meter import Cause, Tier
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart: https://jfly.uni-koeln.de/color/
 BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"

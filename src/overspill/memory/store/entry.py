@@ -75,7 +75,7 @@ class Entry:
     @classmethod
     def of_packed(cls, key: Key, packed: Packed) -> Self:
         """The entry of a value that has arrived packed."""
-        return cls(key, packed=packed, of_device=packed.from_device, packed_extents=holdings(packed.frames, None).host)
+        return cls(key, packed=packed, of_device=packed.from_device, packed_extents=packed.extents)
 
     @property
     def copied(self) -> bool:

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from overspill.memory.store.meter import Cause
+from overspill.memory.store.meter import Cause, Tier
 from overspill.memory.store.mover import Mover
 from overspill.memory.store.tiers import Tiers
 from overspill.memory.store.turns import Turns
@@ -80,7 +80,7 @@ class Keeper:
         """
         return self._reclaim("host", nbytes, "host_allocation")
 
-    def _reclaim(self, tier: str, nbytes: int, cause: Cause) -> bool:
+    def _reclaim(self, tier: Tier, nbytes: int, cause: Cause) -> bool:
         leaving = self._mover.leaving[tier]
         if threading.get_ident() in leaving:
             return False  # this thread asks for room only so that a value can leave

@@ -6,8 +6,10 @@ from typing import Any, Literal
 from overspill.memory import ledger
 from overspill.memory.ledger import LINKS, Link
 
+Tier = Literal["device", "host", "disk"]
 Cause = Literal["device_limit", "device_allocation", "host_limit", "host_allocation"]
 
+TIERS: tuple[Tier, ...] = ("device", "host", "disk")
 CAUSES: tuple[Cause, ...] = ("device_limit", "device_allocation", "host_limit", "host_allocation")
 
 

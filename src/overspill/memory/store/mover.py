@@ -13,7 +13,7 @@ from distributed.sizeof import safe_sizeof
 
 from overspill.memory.store.disk import Disk, File
 from overspill.memory.store.entry import Entry
-from overspill.memory.store.meter import Cause
+from overspill.memory.store.meter import Cause, Tier
 from overspill.memory.store.packing import Packed, pack, unpack
 from overspill.memory.store.parcel import Parcel
 from overspill.memory.store.tiers import Tiers
@@ -38,7 +38,7 @@ class Mover:
         self._tiers = tiers
         self._disk = disk
         self._turns = turns
-        self.leaving: dict[str, list[int]] = {"device": [], "host": []}
+        self.leaving: dict[Tier, list[int]] = {"device": [], "host": []}
 
     # Down.
 
@@ -104,7 +104,7 @@ class Mover:
         return packed
 
     def _move(
-        self, entry: Entry, copy: Callable[[Entry], T], keep: Callable[[T], R], *, leaving: str | None = None
+        self, entry: Entry, copy: Callable[[Entry], T], keep: Callable[[T], R], *, leaving: Tier | None = None
     ) -> R | None:
         """Copy a busy entry outside the lock, and `keep` the copy inside; None if it never can be copied."""
         tiers = self._tiers

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overspill.memory import tile
+from overspill.memory.store.accounts import Extents, holdings
 from overspill.memory.store.device import Device, Span
 from overspill.memory.tile import SMALLEST_NBYTES
 
@@ -53,6 +54,11 @@ class Packed:
     def nbytes(self) -> int:
         """Bytes of all frames and of the rest."""
         return len(self.skeleton) + sum(frame.nbytes for frame in self.frames)
+
+    @property
+    def extents(self) -> Extents:
+        """What its frames hold in host memory, of this process's own."""
+        return holdings(self.frames, None).host
 
     @property
     def from_device(self) -> bool:

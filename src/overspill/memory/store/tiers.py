@@ -5,7 +5,7 @@ from typing import Any
 
 from overspill.memory import tile
 from overspill.memory.pool import Pool
-from overspill.memory.store.accounts import Account, holdings
+from overspill.memory.store.accounts import Account
 from overspill.memory.store.device import Device
 from overspill.memory.store.disk import File
 from overspill.memory.store.entry import Entry, Queues
@@ -73,7 +73,7 @@ class Tiers:
         """Keep `packed` as the copy of `entry` in host memory, unless it has one, or is not wanted any more."""
         if entry.packed is None and not entry.deleted:
             entry.packed = packed
-            entry.packed_extents = holdings(packed.frames, None).host
+            entry.packed_extents = packed.extents
             self.on_host.add(entry.packed_extents)
             self.queues.place(entry)
 
@@ -122,12 +122,12 @@ class Tiers:
 
     def shed(self) -> None:
         """Drop values that have copies further down while the device is past its limit; wake the keeper for others."""
-        while "device_limit" in self.excess():
+        while "device_limit" in (passed := self.excess()):
             entry = self.queues.next_from_device()
             if entry is None or not entry.copied:
                 break
             self.drop_value(entry, "device_limit")
-        if self.excess():
+        if passed:
             self.tell()
 
     # What each tier may hold.
