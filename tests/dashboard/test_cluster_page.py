@@ -7,6 +7,7 @@ import dask.array as da
 from bokeh.client import pull_session
 from bokeh.models import ColumnDataSource
 from distributed import Worker, wait
+from tornado.ioloop import IOLoop
 
 from overspill.cluster import cluster
 
@@ -27,7 +28,7 @@ def test_a_cluster_serves_the_page_with_its_stores_figures() -> None:
         stores = client.run(figures_at_rest)
         with urllib.request.urlopen(page, timeout=30) as answer:
             assert answer.status == 200
-        with pull_session(url=page) as session:
+        with pull_session(url=page, io_loop=IOLoop(make_current=False)) as session:
             models = session.document.models
             shown = next(m.data for m in models if isinstance(m, ColumnDataSource) and "host_nbytes" in m.data)
         assert sorted(shown["address"]) == sorted(stores)

@@ -12,6 +12,7 @@ from bokeh.document import Document
 from bokeh.models import ColumnDataSource, Div, Title
 from distributed import Client, LocalCluster, Worker
 from distributed.dashboard.scheduler import applications
+from tornado.ioloop import IOLoop
 
 from overspill import memory
 from overspill.cluster.metrics import expose, withdraw
@@ -209,7 +210,8 @@ def test_registering_again_changes_nothing(cluster: LocalCluster) -> None:
 
 def opened(cluster: LocalCluster) -> Document:
     """The page as a browser gets it, over the websocket."""
-    with pull_session(url=f"http://127.0.0.1:{cluster.scheduler.http_server.port}/overspill") as session:
+    url = f"http://127.0.0.1:{cluster.scheduler.http_server.port}/overspill"
+    with pull_session(url=url, io_loop=IOLoop(make_current=False)) as session:
         return session.document
 
 

@@ -3,6 +3,8 @@
 import dask.array as da
 
 import overspill as osp
+from cases import resources
+from overspill.planning.resources import using
 from overspill.runs.preview import preview
 
 
@@ -32,6 +34,7 @@ def test_without_products() -> None:
 
 def test_results_that_share_nothing_count_all_tasks() -> None:
     x, y = da.ones((4, 4), chunks=2), da.zeros((6, 6), chunks=2)
-    seen = preview({"x": x, "y": y})
+    with using(resources()):
+        seen = preview({"x": x, "y": y})
     assert seen.plan.tasks == osp.plan(x).tasks + osp.plan(y).tasks
     assert seen.plan.saved.held_nbytes < seen.plan.persisted.held_nbytes == x.nbytes + y.nbytes

@@ -16,7 +16,7 @@ from overspill.planning.alive import demands
 from overspill.planning.matmul import MatmulPlan
 from overspill.planning.partial import partial
 from overspill.planning.plan import Plan
-from overspill.planning.resources import Resources
+from overspill.planning.resources import Resources, active
 from overspill.planning.spilling import spill
 
 
@@ -83,10 +83,9 @@ def plan_together(arrays: Sequence[da.Array]) -> Plan:
 
 
 def _resources(*, on_device: bool) -> Resources:
-    resources = machine.current_resources()
-    if on_device and resources.device == "cpu" and backend.gpus():
+    if on_device and active() is None and backend.gpus():
         return machine.resources("cuda", workers=1, threads=1)
-    return resources
+    return machine.current_resources()
 
 
 def _products(graph: HighLevelGraph, needed: Set[Any], resources: Resources) -> tuple[MatmulPlan, ...]:
