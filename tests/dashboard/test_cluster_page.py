@@ -4,11 +4,10 @@ from typing import Any
 from urllib.parse import urljoin
 
 import dask.array as da
-from bokeh.client import pull_session
 from bokeh.models import ColumnDataSource
 from distributed import Worker, wait
-from tornado.ioloop import IOLoop
 
+from dashboard.browser import opened
 from overspill.cluster import cluster
 
 
@@ -28,9 +27,8 @@ def test_a_cluster_serves_the_page_with_its_stores_figures() -> None:
         stores = client.run(figures_at_rest)
         with urllib.request.urlopen(page, timeout=30) as answer:
             assert answer.status == 200
-        with pull_session(url=page, io_loop=IOLoop(make_current=False)) as session:
-            models = session.document.models
-            shown = next(m.data for m in models if isinstance(m, ColumnDataSource) and "host_nbytes" in m.data)
+        models = opened(page).models
+        shown = next(m.data for m in models if isinstance(m, ColumnDataSource) and "host_nbytes" in m.data)
         assert sorted(shown["address"]) == sorted(stores)
         for row, address in enumerate(shown["address"]):
             for tier, figures in stores[address]["tiers"].items():

@@ -7,13 +7,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
-from bokeh.client import pull_session
 from bokeh.document import Document
 from bokeh.models import ColumnDataSource, Div, Title
 from distributed import Client, LocalCluster, Worker
 from distributed.dashboard.scheduler import applications
-from tornado.ioloop import IOLoop
 
+from dashboard.browser import opened
 from overspill import memory
 from overspill.cluster.metrics import expose, withdraw
 from overspill.dashboard import preload
@@ -105,7 +104,7 @@ def test_is_served_and_linked(cluster: LocalCluster) -> None:
 
 def test_a_browser_gets_the_stores_figures(cluster: LocalCluster) -> None:
     client, futures = keep(cluster, [1000, 2000])
-    document = opened(cluster)
+    document = page_of(cluster)
     shown = next(source.data for source in sources(document) if "host_nbytes" in source.data)
     stores = {worker.address: worker.data.figures() for worker in cluster.workers.values()}
     assert sorted(shown["address"]) == sorted(stores)
@@ -176,7 +175,7 @@ def test_workers_that_come_are_shown_once_they_have_a_store(cluster: LocalCluste
 
 def test_a_page_says_that_no_worker_has_a_store() -> None:
     with served(dict, 1) as cluster:
-        document = opened(cluster)
+        document = page_of(cluster)
         assert NO_STORE.strip() in [div.text.strip() for div in document.select({"type": Div})]
         page = on_loop(cluster, Page, cluster.scheduler)
         on_loop(cluster, page.update)
@@ -208,11 +207,8 @@ def test_registering_again_changes_nothing(cluster: LocalCluster) -> None:
     assert get(cluster, "overspill").count('href="overspill"') == 1
 
 
-def opened(cluster: LocalCluster) -> Document:
-    """The page as a browser gets it, over the websocket."""
-    url = f"http://127.0.0.1:{cluster.scheduler.http_server.port}/overspill"
-    with pull_session(url=url, io_loop=IOLoop(make_current=False)) as session:
-        return session.document
+def page_of(cluster: LocalCluster) -> Document:
+    return opened(f"http://127.0.0.1:{cluster.scheduler.http_server.port}/overspill")
 
 
 def sources(document: Document) -> list[ColumnDataSource]:
