@@ -67,7 +67,7 @@ class SpillingWorker(Worker):
         inputs = [dependency.key for dependency in task.dependencies]
         pinned = self.store.pin(inputs)
         try:
-            if not all(entry.resident for entry in pinned):
+            if not self.store.acquire_at_once(pinned):
                 await _in(self._for_tasks, self.store.acquire, pinned)
             return await super().execute(key, stimulus_id=stimulus_id)
         except Exception as error:  # of `acquire`, since Dask turns those of tasks into events itself

@@ -45,10 +45,12 @@ def assert_books(store: Store) -> None:
             assert not entry.deleted
             assert not entry.busy
             copied = entry.packed is not None or entry.file is not None
-            assert (entry in queues._device) == (entry.on_device and (copied or not entry.stuck))
+            leaves = entry.on_device and (copied or not entry.stuck)
+            assert (entry in queues._device) == (leaves and not entry.small)
+            assert (entry in queues._device_small) == (leaves and entry.small)
             assert (entry in queues._clean) == (entry.on_host and entry.clean)
             assert (entry in queues._dirty) == (entry.on_host and not entry.clean and not entry.stuck)
-        for queue in (queues._device, queues._clean, queues._dirty, queues.on_disk_alone):
+        for queue in (queues._device, queues._device_small, queues._clean, queues._dirty, queues.on_disk_alone):
             assert set(queue) <= set(store._entries.values())
         files = {entry.file.path for entry in store._entries.values() if entry.file is not None}
         assert set(files_of(store)) == files

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from memory.store.books import assert_nothing_held
+from memory.store.books import assert_nothing_held, quiet
 from overspill.memory import tile
 from overspill.memory.store import Store
 from overspill.memory.store.device import Device
@@ -28,6 +28,7 @@ def opened(tmp_path: Path) -> Iterator[Opened]:
     yield open_store
     for store in stores:
         store.clear()
+        quiet(store)
         assert_nothing_held(store)
         store.close()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

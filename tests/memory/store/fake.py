@@ -9,13 +9,13 @@ import itertools
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from overspill.memory.store.device import Reclaim, Span
+from overspill.memory.store.device import Copy, Reclaim, Span
 from overspill.memory.store.meter import Meter
 
 RUBBISH = 0xAB
@@ -136,11 +136,12 @@ class FakeDevice:
         with self._lock:
             return self._asked
 
-    def download(self, x: FakeArray, span: Span, frame: NDArray[np.uint8], after: int | None) -> None:
+    def download(self, copies: Sequence[Copy], after: int | None) -> None:
         self.faults.check("download")
         self._wait(self.mark() if after is None else after)
-        np.copyto(frame, x.allocation.buffer[span.start : span.start + frame.nbytes])
-        self._meter.moved("device_to_host", frame.nbytes)
+        for copy in copies:
+            np.copyto(copy.frame, copy.x.allocation.buffer[copy.start : copy.start + copy.frame.nbytes])
+            self._meter.moved("device_to_host", copy.frame.nbytes)
 
     def upload(self, frame: NDArray[np.uint8]) -> Allocation:
         self.faults.check("upload")

@@ -9,18 +9,20 @@ import sys
 import threading
 import weakref
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import cupy
+import cupyx
 import numpy as np
 from cupy.cuda import runtime
 from numpy.typing import NDArray
 
 from overspill import backend
 from overspill.memory.pinning import pin
-from overspill.memory.store.device import Reclaim, Span
+from overspill.memory.store.device import Copy, Reclaim, Span
 from overspill.memory.store.meter import Meter
+from overspill.memory.tile import SMALLEST_NBYTES
 
 _ALIGNMENT = 512
 
@@ -47,8 +49,10 @@ class CUDADevice:
         self._pool = cupy.get_default_memory_pool()
         self._up = cupy.cuda.Stream(non_blocking=True)
         self._down = cupy.cuda.Stream(non_blocking=True)
+        self._small_down = cupy.cuda.Stream(non_blocking=True)
         self._lock = threading.Lock()
         self._down_lock = threading.Lock()
+        self._small_lock = threading.Lock()
         self._limit_lock = threading.Lock()
         self._idle: defaultdict[int, list[tuple[Any, Any]]] = defaultdict(list)
         # Blocks end whenever the garbage collector finds them; an append to a deque needs no lock.
@@ -103,22 +107,33 @@ class CUDADevice:
         event.record(cupy.cuda.Stream.null)
         return event
 
-    def download(self, x: cupy.ndarray, span: Span, frame: NDArray[np.uint8], after: cupy.cuda.Event | None) -> None:
+    def download(self, copies: Sequence[Copy], after: cupy.cuda.Event | None) -> None:
         """Copy down on a stream of its own; this thread waits, without the interpreter's lock."""
-        pin(frame)
+        # What is small has as a rule just been made, and large copies should not stand behind it until it is there.
+        small = all(_is_small(copy.frame) for copy in copies)
+        stream, lock = (self._small_down, self._small_lock) if small else (self._down, self._down_lock)
+        targets = [_reachable(copy.frame) for copy in copies]
         begin, end = cupy.cuda.Event(block=True), cupy.cuda.Event(block=True)
-        source = x.data.mem.ptr + span.start
-        with self._down_lock:
-            self._down.wait_event(after if after is not None else self.mark())
-            begin.record(self._down)
-            runtime.memcpyAsync(frame.ctypes.data, source, frame.nbytes, runtime.memcpyDeviceToHost, self._down.ptr)
-            end.record(self._down)
+        with lock:
+            stream.wait_event(after if after is not None else self.mark())
+            begin.record(stream)
+            for copy, target in zip(copies, targets, strict=True):
+                source = copy.x.data.mem.ptr + copy.start
+                runtime.memcpyAsync(target.ctypes.data, source, target.nbytes, runtime.memcpyDeviceToHost, stream.ptr)
+            end.record(stream)
         end.synchronize()
-        self._meter.moved("device_to_host", frame.nbytes)
+        for copy, target in zip(copies, targets, strict=True):
+            if target is not copy.frame:
+                np.copyto(copy.frame, target)
+        self._meter.moved("device_to_host", sum(target.nbytes for target in targets))
         self._meter.took("device_to_host", cupy.cuda.get_elapsed_time(begin, end) / 1e3)
 
     def upload(self, frame: NDArray[np.uint8]) -> cupy.cuda.MemoryPointer:
         """Queue a copy up, for which everything queued later waits; returns at once if the frame is page-locked."""
+        if _is_small(frame):
+            self._meter.moved("host_to_device", frame.nbytes)
+            with cupy.cuda.Stream.null:
+                return cupy.array(frame).data  # CuPy keeps page-locked memory for just this
         size = max(_ALIGNMENT, -(-frame.nbytes // _ALIGNMENT) * _ALIGNMENT)
         pointer, free = self._take(size)
         pin(frame)
@@ -238,3 +253,16 @@ class CUDADevice:
                 self._meter.took("host_to_device", cupy.cuda.get_elapsed_time(begin, end) / 1e3)
         finally:
             self._lock.release()
+
+
+def _is_small(frame: NDArray[np.uint8]) -> bool:
+    """Whether it is too small for a tile, so that its pages are not locked: a copy from there holds everybody up."""
+    return frame.nbytes < SMALLEST_NBYTES
+
+
+def _reachable(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Page-locked memory for a copy down: `frame` itself if it can be locked or is large, else a detour."""
+    if pin(frame) or not _is_small(frame):
+        return frame
+    detour: NDArray[np.uint8] = cupyx.empty_pinned(frame.shape, np.uint8)
+    return detour

@@ -1,6 +1,6 @@
 """What the store asks of a device: whose memory an array lies in, and copies of whole spans of it, down and up."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,6 +31,15 @@ class Span:
     start: int
     stop: int
     first: int
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy down: as many bytes as `frame` has, from byte `start` on of the allocation that `x` lies in."""
+
+    x: Any
+    start: int
+    frame: NDArray[np.uint8]
 
 
 class Reclaim(Protocol):
@@ -69,8 +78,8 @@ class Device(Protocol):
     def mark(self) -> Any:
         """An event: everything that is queued on the device now."""
 
-    def download(self, x: Any, span: Span, frame: NDArray[np.uint8], after: Any) -> None:
-        """Copy from `span.start` as many bytes as `frame` has, `after` an event; returns when they are there."""
+    def download(self, copies: Sequence[Copy], after: Any) -> None:
+        """Copy down `after` an event, or after all that is queued if that is None; returns when the bytes are there."""
 
     def upload(self, frame: NDArray[np.uint8]) -> Any:
         """A new block with the bytes of `frame`; whatever is queued on the device afterwards finds them there."""

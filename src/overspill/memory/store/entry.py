@@ -9,6 +9,7 @@ from overspill.memory.store.accounts import Extents, holdings
 from overspill.memory.store.device import Device
 from overspill.memory.store.disk import File
 from overspill.memory.store.packing import Packed
+from overspill.memory.tile import SMALLEST_NBYTES
 
 Key: TypeAlias = Hashable
 
@@ -88,6 +89,11 @@ class Entry:
         return self.resident and bool(self.device_extents)
 
     @property
+    def small(self) -> bool:
+        """Whether taking it off the device would free next to nothing, for as many calls as a large value takes."""
+        return sum(nbytes for _, nbytes in self.device_extents) < SMALLEST_NBYTES
+
+    @property
     def on_host(self) -> bool:
         """Whether it holds memory of the host's own now, which evicting it would free."""
         return bool(self.packed_extents) or (self.resident and not self.of_device and bool(self.host_extents))
@@ -99,11 +105,15 @@ class Entry:
 
 
 class Queues:
-    """Entries that may leave the device, drop their clean copies on the host, or go to disk; longest unused first."""
+    """Entries that may leave the device, drop their clean copies on the host, or go to disk; longest unused first.
+
+    Small ones leave the device when nothing else can.
+    """
 
     def __init__(self) -> None:
         # Keyed by the entries themselves: one that was deleted may still be moved while its key is in use again.
         self._device: OrderedDict[Entry, None] = OrderedDict()
+        self._device_small: OrderedDict[Entry, None] = OrderedDict()
         self._clean: OrderedDict[Entry, None] = OrderedDict()
         self._dirty: OrderedDict[Entry, None] = OrderedDict()
         self.on_disk_alone: OrderedDict[Entry, None] = OrderedDict()
@@ -111,7 +121,9 @@ class Queues:
     def place(self, entry: Entry) -> None:
         """Put `entry` where it now belongs, as the latest used if it was not there before."""
         here = not entry.deleted
-        _put(self._device, entry, here and entry.on_device and (entry.copied or not entry.stuck))
+        leaves = here and entry.on_device and (entry.copied or not entry.stuck)
+        _put(self._device, entry, leaves and not entry.small)
+        _put(self._device_small, entry, leaves and entry.small)
         _put(self._clean, entry, here and entry.on_host and entry.clean)
         _put(self._dirty, entry, here and entry.on_host and not entry.clean and not entry.stuck)
         alone = entry.file is not None and not entry.resident and entry.packed is None
@@ -119,13 +131,13 @@ class Queues:
 
     def touch(self, entry: Entry) -> None:
         """Make `entry` the latest used."""
-        for queue in (self._device, self._clean, self._dirty):
+        for queue in (self._device, self._device_small, self._clean, self._dirty):
             if entry in queue:
                 queue.move_to_end(entry)
 
     def next_from_device(self) -> Entry | None:
         """The entry to take off the device; None where tasks use all that are there."""
-        return next(_idle(self._device), None)
+        return next(_idle(self._device), None) or next(_idle(self._device_small), None)
 
     def next_from_host(self) -> Entry | None:
         """The entry whose host memory to free: one with a copy elsewhere, else one to be written to disk."""

@@ -18,6 +18,7 @@ from overspill.memory.store.packing import Packed, pack, unpack
 from overspill.memory.store.parcel import Parcel
 from overspill.memory.store.tiers import Tiers
 from overspill.memory.store.turns import Turns
+from overspill.memory.tile import SMALLEST_NBYTES
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -157,8 +158,27 @@ class Mover:
             if entry.deleted:
                 raise KeyError(entry.key)
             entry.busy = True
-            packed = entry.packed
-        loaded = None
+        return self._bring_up(entry)
+
+    def load_at_once(self, entry: Entry) -> bool:
+        """The same for a small value that lies in host memory; False if it lies elsewhere, or it could take long."""
+        with self._tiers.changed:
+            if entry.resident:
+                return True
+            small = entry.packed is not None and entry.packed.nbytes < SMALLEST_NBYTES
+            if not small or entry.busy or entry.deleted:
+                return False
+            entry.busy = True
+        try:
+            self._bring_up(entry)
+        except MemoryError:
+            return False
+        return True
+
+    def _bring_up(self, entry: Entry) -> Any:
+        """The value of a busy entry, which is no longer busy then."""
+        tiers = self._tiers
+        loaded, packed = None, entry.packed
         try:
             packed = packed or self._read(entry)
             loaded = Entry.of_value(entry.key, unpack(packed, tiers.device), tiers.device)

@@ -6,7 +6,8 @@ matrices among them, can be packed.
 
 import io
 import pickle
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,11 @@ from numpy.typing import NDArray
 
 from overspill.memory import tile
 from overspill.memory.store.accounts import Extents, holdings
-from overspill.memory.store.device import Device, Span
+from overspill.memory.store.device import Copy, Device, Span
 from overspill.memory.tile import SMALLEST_NBYTES
+
+_ALIGNMENT = 256
+"""Bytes: arrays in one frame begin at multiples of it, as CUDA's own allocations do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,31 +82,30 @@ def pack(value: object, device: Device | None, after: Any = None) -> Packed:
     """
     skeleton, arrays = _take_apart(value, device)
     frames: list[NDArray[np.uint8]] = []
-    layouts: list[Layout | None] = [None] * len(arrays)
-    shared: dict[int, list[tuple[int, Span]]] = {}
+    layouts: dict[int, Layout] = {}
+    spans: defaultdict[int, dict[int, Span]] = defaultdict(dict)
     for number, x in enumerate(arrays):
         on_device = device is not None and device.is_array(x)
         if not x.size:
             layouts[number] = Layout(None, 0, x.shape, x.strides, np.dtype(x.dtype), on_device)
         elif on_device and device is not None:
             span = device.span(x)
-            shared.setdefault(span.allocation, []).append((number, span))
+            spans[span.allocation][number] = span
         else:
             layouts[number] = _host_layout(x, frames)
-    if device is not None:
-        for members in shared.values():
-            start = min(span.start for _, span in members)
-            stop = max(span.stop for _, span in members)
-            frame = tile.empty((stop - start,), np.uint8)
-            number, span = members[0]
-            whole = Span(span.allocation, span.allocation_nbytes, start, stop, start)
-            device.download(arrays[number], whole, frame, after)
-            for number, span in members:
-                x = arrays[number]
-                dtype = np.dtype(x.dtype)
-                layouts[number] = Layout(len(frames), span.first - start, x.shape, x.strides, dtype, True)
+    if device is not None and spans:
+        copies: list[Copy] = []
+        for regions in _by_frame([_Region(of_allocation) for of_allocation in spans.values()]):
+            frame = tile.empty((max(offset + region.nbytes for region, offset in regions),), np.uint8)
+            for region, offset in regions:
+                part = frame[offset : offset + region.nbytes]
+                copies.append(Copy(arrays[next(iter(region.spans))], region.start, part))
+                for number, span in region.spans.items():
+                    x, first = arrays[number], offset + span.first - region.start
+                    layouts[number] = Layout(len(frames), first, x.shape, x.strides, np.dtype(x.dtype), True)
             frames.append(frame)
-    return Packed(skeleton, tuple(layout for layout in layouts if layout is not None), tuple(frames))
+        device.download(copies, after)
+    return Packed(skeleton, tuple(layouts[number] for number in range(len(arrays))), tuple(frames))
 
 
 def unpack(packed: Packed, device: Device | None) -> Any:
@@ -118,6 +121,29 @@ def unpack(packed: Packed, device: Device | None) -> Any:
     if not packed.skeleton:
         return arrays[0]
     return _Unpickler(packed.skeleton, arrays).load()
+
+
+class _Region:
+    """The bytes of one allocation that arrays reach over, and the spans of those arrays by their numbers."""
+
+    def __init__(self, spans: dict[int, Span]) -> None:
+        self.spans = spans
+        self.start = min(span.start for span in spans.values())
+        self.nbytes = max(span.stop for span in spans.values()) - self.start
+
+
+def _by_frame(regions: Iterable[_Region]) -> Iterator[list[tuple[_Region, int]]]:
+    """Which regions lie in a frame together, and where: small ones all in one, since each frame costs some calls."""
+    together: list[tuple[_Region, int]] = []
+    end = 0
+    for region in regions:
+        if region.nbytes >= SMALLEST_NBYTES:
+            yield [(region, 0)]
+        else:
+            together.append((region, end))
+            end += -(-region.nbytes // _ALIGNMENT) * _ALIGNMENT
+    if together:
+        yield together
 
 
 def _array(layout: Layout, blocks: dict[int | None, Any], device: Device | None) -> Any:

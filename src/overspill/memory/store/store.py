@@ -133,6 +133,10 @@ class Store(MutableMapping[Key, Any]):
                 self._tiers.queues.touch(entry)
             return entries
 
+    def acquire_at_once(self, entries: Iterable[Entry]) -> bool:
+        """Bring up those pinned values that it takes no time for; whether all of them are there now."""
+        return all(self._mover.load_at_once(entry) for entry in entries)
+
     def acquire(self, entries: Iterable[Entry]) -> None:
         """Bring pinned values up for their task; blocks, so not for the event loop."""
         for entry in entries:
