@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from overspill import backend
 from overspill.memory.pinning import pin
+from overspill.memory.store.cuda_pool import CUDAPool
 from overspill.memory.store.device import Copy, Reclaim, Span
 from overspill.memory.store.meter import Meter
 from overspill.memory.tile import SMALLEST_NBYTES
@@ -34,48 +35,53 @@ class _Block:
 
 
 class CUDADevice:
-    """The current GPU of this process.
-
-    Attributes
-    ----------
-    limit_nbytes
-        Bytes that CuPy's pool may take before values are evicted. It is passed only where nothing is left to evict and
-        no other task to wait for.
-    """
+    """The current GPU of this process."""
 
     def __init__(self) -> None:
-        self.limit_nbytes = min(gpu.nbytes for gpu in backend.gpus())
         self._id = runtime.getDevice()
-        self._pool = cupy.get_default_memory_pool()
+        self._pool = CUDAPool(min(gpu.nbytes for gpu in backend.gpus()))
         self._up = cupy.cuda.Stream(non_blocking=True)
         self._down = cupy.cuda.Stream(non_blocking=True)
         self._small_down = cupy.cuda.Stream(non_blocking=True)
         self._lock = threading.Lock()
         self._down_lock = threading.Lock()
         self._small_lock = threading.Lock()
-        self._limit_lock = threading.Lock()
         self._idle: defaultdict[int, list[tuple[Any, Any]]] = defaultdict(list)
         # Blocks end whenever the garbage collector finds them; an append to a deque needs no lock.
         self._released: deque[tuple[int, Any, Any]] = deque()
         self._in_flight: deque[tuple[Any, Any, NDArray[np.uint8]]] = deque()
         self._reclaim: Reclaim | None = None
         self._meter = Meter()
-        self._allocate_before: Callable[[int], Any] | None = None
+        self._allocator_before: Callable[[int], Any] | None = None
+        # An allocator that was chosen for this process, RMM's say, stays; it knows no limit.
+        self._chosen: Callable[[int], Any] | None = None
+
+    @property
+    def limit_nbytes(self) -> int:
+        """Bytes that CuPy may take before values are evicted.
+
+        It is passed only where nothing is left to evict and no other task to wait for.
+        """
+        return self._pool.limit_nbytes
+
+    @limit_nbytes.setter
+    def limit_nbytes(self, nbytes: int) -> None:
+        self._pool.limit_nbytes = nbytes
 
     def install(self, reclaim: Reclaim, meter: Meter) -> None:
-        """Keep CuPy's pool to the limit, and ask `reclaim` for bytes where an allocation fails."""
+        """Have CuPy allocate within the limit, and ask `reclaim` for bytes where that fails."""
         self._reclaim, self._meter = reclaim, meter
-        if self._allocate_before is None:
-            self._allocate_before = cupy.cuda.get_allocator()
+        if self._allocator_before is None:
+            self._allocator_before = cupy.cuda.get_allocator()
+            is_default = self._allocator_before == cupy.get_default_memory_pool().malloc
+            self._chosen = None if is_default else self._allocator_before
             cupy.cuda.set_allocator(self._allocate)
-        self._pool.set_limit(size=self.limit_nbytes)
 
     def uninstall(self) -> None:
         """Leave CuPy's memory to CuPy."""
-        if self._allocate_before is not None:
-            cupy.cuda.set_allocator(self._allocate_before)
-            self._pool.set_limit(size=0)
-        self._reclaim = self._allocate_before = None
+        if self._allocator_before is not None:
+            cupy.cuda.set_allocator(self._allocator_before)
+        self._reclaim = self._allocator_before = None
         self._up.synchronize()
         self._trim()
 
@@ -163,44 +169,38 @@ class CUDADevice:
         return cupy.ndarray(shape, dtype, block + offset, strides)
 
     def allocated_nbytes(self) -> int:
-        """Bytes that CuPy's pool has taken, those it keeps included; past the limit an idle GPU keeps none."""
+        """Bytes that CuPy has taken, those it keeps included; past the limit an idle GPU keeps none."""
         self._land()
         # To give memory back is to wait for all that is queued, which an event loop must not.
-        if self._pool.total_bytes() > self.limit_nbytes and self._pool.free_bytes() and cupy.cuda.Stream.null.done:
+        if self._pool.total_nbytes() > self.limit_nbytes and self._pool.free_nbytes() and cupy.cuda.Stream.null.done:
             self._trim()
-        return int(self._pool.total_bytes())
+        return self._pool.total_nbytes()
 
     def _allocate(self, nbytes: int) -> cupy.cuda.MemoryPointer:
         """CuPy's allocator: makes room and tries again before anybody sees an error."""
-        assert self._allocate_before is not None
+        malloc = self._chosen or self._pool.malloc
         while True:
             try:
-                return self._allocate_before(nbytes)
+                return malloc(nbytes)
             except MemoryError:
                 if self._hand_back():
                     continue
                 # What the pool keeps free in the wrong sizes is given back last, which waits for the whole device;
                 # but before everything else has gone.
-                if 2 * self._pool.free_bytes() > max(nbytes, self.limit_nbytes) and self._trim():
+                if 2 * self._pool.free_nbytes() > max(nbytes, self.limit_nbytes) and self._trim():
                     continue
                 if self._reclaim is not None and self._reclaim(nbytes, temporary=True):
                     continue
-                if not self._trim():
-                    return self._allocate_beyond(nbytes)
-
-    def _allocate_beyond(self, nbytes: int) -> cupy.cuda.MemoryPointer:
-        """Memory past the limit, if the device has it: better than failing what cannot do with less."""
-        assert self._allocate_before is not None
-        with self._limit_lock:
-            self._pool.set_limit(size=0)
-            try:
-                return self._allocate_before(nbytes)
-            finally:
-                self._pool.set_limit(size=self.limit_nbytes)
+                if self._trim():
+                    continue
+                if self._chosen is None:
+                    # Better than failing what cannot do with less, if the device has it.
+                    return self._pool.malloc_beyond(nbytes)
+                raise
 
     def _has_room(self, nbytes: int) -> bool:
         """Whether `nbytes` more keep to the limit, be they new or among those that CuPy's pool has free."""
-        return bool(self._pool.used_bytes() + nbytes <= self.limit_nbytes)
+        return self._pool.used_nbytes() + nbytes <= self.limit_nbytes
 
     def _take(self, size: int) -> tuple[Any, Any]:
         """Memory for an upload, and the event after which nothing uses it any more."""
@@ -209,7 +209,7 @@ class CUDADevice:
                 self._collect()
                 if self._idle[size]:
                     return self._idle[size].pop()
-            if self._has_room(size) or self._reclaim is None or not self._reclaim(size, temporary=False):
+            if self._reclaim is None or self._has_room(size) or not self._reclaim(size, temporary=False):
                 with cupy.cuda.Stream.null:
                     pointer = cupy.cuda.alloc(size)
                 return pointer, self.mark()
@@ -236,10 +236,10 @@ class CUDADevice:
 
     def _trim(self) -> bool:
         """Give what CuPy's pool keeps free back to the device; whether that was anything."""
-        before = self._pool.total_bytes()
+        before = self._pool.total_nbytes()
         self._hand_back()
-        self._pool.free_all_blocks()
-        return bool(self._pool.total_bytes() < before)
+        self._pool.trim()
+        return self._pool.total_nbytes() < before
 
     def _land(self) -> None:
         """Let go of the frames that have been copied, and count what the copies took."""

@@ -1,0 +1,86 @@
+"""CuPy memory within a limit, which whoever meets it hears of at once.
+
+CuPy's own limit is of no use here: a pool that meets it first gives everything free back to the device, and for that it
+waits until all that is queued there has been done. Besides, a pool cuts a small array out of a large free piece, which
+then is too short for the next large one; small arrays have a pool of their own.
+"""
+
+import threading
+
+import cupy
+
+SMALL_NBYTES = 2**20
+"""Arrays below this size are cut from slabs."""
+
+SLAB_NBYTES = 16 * SMALL_NBYTES
+
+
+class _NoSlabError(MemoryError):
+    """A small array needs another slab."""
+
+
+class CUDAPool:
+    """Memory of the current GPU.
+
+    Attributes
+    ----------
+    limit_nbytes
+        What the pool does not grow beyond, slabs for small arrays excepted.
+    """
+
+    def __init__(self, limit_nbytes: int) -> None:
+        self.limit_nbytes = limit_nbytes
+        self._large = cupy.cuda.MemoryPool(self._grow)
+        self._small = cupy.cuda.MemoryPool(self._cut)
+        self._unlimited = threading.local()
+
+    def malloc(self, nbytes: int) -> cupy.cuda.MemoryPointer:
+        """Memory, from what is free or new; at the limit `cupy.cuda.memory.OutOfMemoryError`."""
+        if nbytes >= SMALL_NBYTES:
+            return self._large.malloc(nbytes)
+        while True:
+            try:
+                return self._small.malloc(nbytes)
+            except _NoSlabError:
+                self._small.malloc(SLAB_NBYTES)  # let go at once, which leaves it to be cut
+
+    def malloc_beyond(self, nbytes: int) -> cupy.cuda.MemoryPointer:
+        """The same, whatever the limit."""
+        self._unlimited.now = True
+        try:
+            return self.malloc(nbytes)
+        finally:
+            self._unlimited.now = False
+
+    def total_nbytes(self) -> int:
+        """Bytes taken from the device, free ones included."""
+        return int(self._large.total_bytes() + self._small.total_bytes())
+
+    def used_nbytes(self) -> int:
+        """Bytes that arrays have, and slabs."""
+        return int(self._large.used_bytes() + self._small.total_bytes())
+
+    def free_nbytes(self) -> int:
+        """Bytes that large arrays could have without anything new, if they were of the right sizes."""
+        return int(self._large.free_bytes())
+
+    def trim(self) -> None:
+        """Give what is free back to the device, once all that is queued there has been done."""
+        self._large.free_all_blocks()
+        self._small.free_all_blocks()
+
+    def _grow(self, nbytes: int) -> cupy.cuda.MemoryPointer:
+        # CuPy counts what it asks for before it does so.
+        total = self.total_nbytes()
+        if total > self.limit_nbytes and not getattr(self._unlimited, "now", False):
+            raise cupy.cuda.memory.OutOfMemoryError(nbytes, total - nbytes, self.limit_nbytes)
+        return _from_device(nbytes)
+
+    def _cut(self, nbytes: int) -> cupy.cuda.MemoryPointer:
+        if nbytes < SLAB_NBYTES:
+            raise _NoSlabError
+        return _from_device(nbytes)
+
+
+def _from_device(nbytes: int) -> cupy.cuda.MemoryPointer:
+    return cupy.cuda.MemoryPointer(cupy.cuda.Memory(nbytes), 0)
