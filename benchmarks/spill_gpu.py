@@ -133,7 +133,8 @@ def line(work: str, contender: str, found: dict[str, Any]) -> str:
     if "failed" in found:
         return f"{start}{found['failed'].splitlines()[0]}"
     if work == OVERHEAD:
-        return f"{start}{format_nbytes(found['nbytes']):>9}  {found['ratio']:.3f} of the time without a store"
+        ratios = ", ".join(f"{name} {found[name]['ratio']:.3f}" for name in ("passed", "multiplied"))
+        return f"{start}{format_nbytes(found['nbytes']):>9}  {ratios} of the time without a store"
     seconds = f"{found['first_s']:7.2f}  {statistics.median(found['warm_s'] or [found['first_s']]):8.2f}"
     return f"{start}{format_nbytes(found['nbytes']):>9}  {seconds}  {found['gb_per_s']:7.2f}"
 

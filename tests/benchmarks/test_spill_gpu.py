@@ -29,4 +29,5 @@ def test_every_work_ends_right(tmp_path: Path) -> None:
         assert ours["nbytes"] > ours["limit_nbytes"] * ours["workers"]
         assert sum(store["links"]["host_to_disk"]["nbytes"] for store in ours["store"]) > 0
         assert ours["gb_per_s"] > 0
-    assert outcomes["overhead"]["overspill"]["ratio"] > 0
+    overhead = outcomes["overhead"]["overspill"]
+    assert all(overhead[work]["ratio"] > 0 for work in ("passed", "multiplied"))

@@ -42,10 +42,8 @@ class CUDADevice:
         self._pool = CUDAPool(min(gpu.nbytes for gpu in backend.gpus()))
         self._up = cupy.cuda.Stream(non_blocking=True)
         self._down = cupy.cuda.Stream(non_blocking=True)
-        self._small_down = cupy.cuda.Stream(non_blocking=True)
         self._lock = threading.Lock()
         self._down_lock = threading.Lock()
-        self._small_lock = threading.Lock()
         self._idle: defaultdict[int, list[tuple[Any, Any]]] = defaultdict(list)
         # Blocks end whenever the garbage collector finds them; an append to a deque needs no lock.
         self._released: deque[tuple[int, Any, Any]] = deque()
@@ -115,24 +113,36 @@ class CUDADevice:
 
     def download(self, copies: Sequence[Copy], after: cupy.cuda.Event | None) -> None:
         """Copy down on a stream of its own; this thread waits, without the interpreter's lock."""
-        # What is small has as a rule just been made, and large copies should not stand behind it until it is there.
-        small = all(_is_small(copy.frame) for copy in copies)
-        stream, lock = (self._small_down, self._small_lock) if small else (self._down, self._down_lock)
-        targets = [_reachable(copy.frame) for copy in copies]
+        if all(_is_small(copy.frame) for copy in copies):
+            self._download_small(copies)
+            return
+        targets = [copy.frame if pin(copy.frame) or not _is_small(copy.frame) else _detour(copy) for copy in copies]
         begin, end = cupy.cuda.Event(block=True), cupy.cuda.Event(block=True)
-        with lock:
-            stream.wait_event(after if after is not None else self.mark())
-            begin.record(stream)
+        with self._down_lock:
+            self._down.wait_event(after if after is not None else self.mark())
+            begin.record(self._down)
             for copy, target in zip(copies, targets, strict=True):
-                source = copy.x.data.mem.ptr + copy.start
-                runtime.memcpyAsync(target.ctypes.data, source, target.nbytes, runtime.memcpyDeviceToHost, stream.ptr)
-            end.record(stream)
+                _queue_copy_down(copy, target, self._down)
+            end.record(self._down)
         end.synchronize()
+        self._meter.took("device_to_host", cupy.cuda.get_elapsed_time(begin, end) / 1e3)
+        self._arrived(copies, targets)
+
+    def _download_small(self, copies: Sequence[Copy]) -> None:
+        """Copy down in the null stream's own order: of what is small, the calls cost more than the copies."""
+        targets = [_detour(copy) for copy in copies]
+        end = cupy.cuda.Event(block=True, disable_timing=True)
+        for copy, target in zip(copies, targets, strict=True):
+            _queue_copy_down(copy, target, cupy.cuda.Stream.null)
+        end.record(cupy.cuda.Stream.null)
+        end.synchronize()
+        self._arrived(copies, targets)
+
+    def _arrived(self, copies: Sequence[Copy], targets: Sequence[NDArray[np.uint8]]) -> None:
         for copy, target in zip(copies, targets, strict=True):
             if target is not copy.frame:
                 np.copyto(copy.frame, target)
         self._meter.moved("device_to_host", sum(target.nbytes for target in targets))
-        self._meter.took("device_to_host", cupy.cuda.get_elapsed_time(begin, end) / 1e3)
 
     def upload(self, frame: NDArray[np.uint8]) -> cupy.cuda.MemoryPointer:
         """Queue a copy up, for which everything queued later waits; returns at once if the frame is page-locked."""
@@ -260,9 +270,12 @@ def _is_small(frame: NDArray[np.uint8]) -> bool:
     return frame.nbytes < SMALLEST_NBYTES
 
 
-def _reachable(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Page-locked memory for a copy down: `frame` itself if it can be locked or is large, else a detour."""
-    if pin(frame) or not _is_small(frame):
-        return frame
-    detour: NDArray[np.uint8] = cupyx.empty_pinned(frame.shape, np.uint8)
+def _detour(copy: Copy) -> NDArray[np.uint8]:
+    """Page-locked memory for a small copy down."""
+    detour: NDArray[np.uint8] = cupyx.empty_pinned(copy.frame.shape, np.uint8)
     return detour
+
+
+def _queue_copy_down(copy: Copy, target: NDArray[np.uint8], stream: cupy.cuda.Stream) -> None:
+    source = copy.x.data.mem.ptr + copy.start
+    runtime.memcpyAsync(target.ctypes.data, source, target.nbytes, runtime.memcpyDeviceToHost, stream.ptr)
