@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,7 @@ class FakeDevice:
         self.capacity_nbytes = capacity_nbytes
         self.faults = Faults()
         self.used_nbytes = 0
+        self.freed_after: list[int] = []
         self._lock = threading.RLock()
         self._numbers = itertools.count(1)
         self._queued: deque[Callable[[], None]] = deque()
@@ -135,6 +137,11 @@ class FakeDevice:
     def mark(self) -> int:
         with self._lock:
             return self._asked
+
+    def freeing(self, after: int) -> AbstractContextManager[None]:
+        assert after <= self._asked
+        self.freed_after.append(after)
+        return nullcontext()
 
     def download(self, copies: Sequence[Copy], after: int | None) -> None:
         self.faults.check("download")

@@ -112,6 +112,31 @@ def test_kernels_wait_for_the_copies_up_before_them_and_copies_for_the_kernels_t
     assert [float(got) for got in sums] == [3.0 * (turn % 4) for turn in range(200)]
 
 
+def test_a_block_is_free_after_the_kernels_that_used_it_though_others_are_queued(device: Any) -> None:
+    import cupy
+
+    frames = [memory.empty((16 * MIB,), np.uint8) for _ in range(2)]
+    for value, frame in enumerate(frames):
+        frame.view("float32")[:] = value
+    busy = cupy.ones((1024, 1024))
+    cupy.cuda.Device().synchronize()
+    block = device.upload(frames[0])
+    x = device.view(block, 0, (4 * MIB,), (4,), np.dtype("float32"))
+    pointer, first = x.data.ptr, x.sum()
+    used = device.mark()
+    for _ in range(2000):
+        cupy.matmul(busy, busy, out=busy)
+    del block
+    with device.freeing(used):
+        del x
+    block = device.upload(frames[1])
+    assert block.ptr == pointer
+    device._up.synchronize()
+    assert not cupy.cuda.Stream.null.done
+    assert float(first) == 0
+    assert float(device.view(block, 0, (4 * MIB,), (4,), np.dtype("float32")).sum()) == 4 * MIB
+
+
 def test_pages_that_cannot_be_locked_are_copied_all_the_same(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import cupy
 

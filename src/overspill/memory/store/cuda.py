@@ -9,7 +9,8 @@ import sys
 import threading
 import weakref
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import cupy
@@ -46,6 +47,7 @@ class CUDADevice:
         self._down_lock = threading.Lock()
         self._idle: defaultdict[int, list[tuple[Any, Any]]] = defaultdict(list)
         # Blocks end whenever the garbage collector finds them; an append to a deque needs no lock.
+        self._freeing = threading.local()
         self._released: deque[tuple[int, Any, Any]] = deque()
         self._in_flight: deque[tuple[Any, Any, NDArray[np.uint8]]] = deque()
         self._reclaim: Reclaim | None = None
@@ -110,6 +112,15 @@ class CUDADevice:
         event = cupy.cuda.Event(disable_timing=True)
         event.record(cupy.cuda.Stream.null)
         return event
+
+    @contextmanager
+    def freeing(self, after: cupy.cuda.Event) -> Iterator[None]:
+        """Blocks that end inside are free `after` an event, not only after all that is queued by then."""
+        self._freeing.after = after
+        try:
+            yield
+        finally:
+            self._freeing.after = None
 
     def download(self, copies: Sequence[Copy], after: cupy.cuda.Event | None) -> None:
         """Copy down on a stream of its own; this thread waits, without the interpreter's lock."""
@@ -228,7 +239,8 @@ class CUDADevice:
         # Kernels that are queued may still read it: whoever takes it next waits for them, but for nothing later.
         # Without a store it goes to CuPy's pool at once, since nobody would ask for it here.
         if self._reclaim is not None:
-            self._released.append((size, pointer, self.mark()))
+            after = getattr(self._freeing, "after", None)
+            self._released.append((size, pointer, after if after is not None else self.mark()))
 
     def _collect(self) -> None:
         while self._released:

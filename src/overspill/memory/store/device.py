@@ -1,6 +1,7 @@
 """What the store asks of a device: whose memory an array lies in, and copies of whole spans of it, down and up."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -77,6 +78,9 @@ class Device(Protocol):
 
     def mark(self) -> Any:
         """An event: everything that is queued on the device now."""
+
+    def freeing(self, after: Any) -> AbstractContextManager[None]:
+        """What the block lets go of is free `after` an event, not only after all that is queued by then."""
 
     def download(self, copies: Sequence[Copy], after: Any) -> None:
         """Copy down `after` an event, or after all that is queued if that is None; returns when the bytes are there."""
