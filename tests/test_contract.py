@@ -31,7 +31,14 @@ FLOORS = (
 
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 
-MAY_IMPORT_CUPY = ("backend.py", "kernels/", "stream/cuda.py", "memory/pinning.py", "memory/store/cuda.py")
+MAY_IMPORT_CUPY = (
+    "backend.py",
+    "kernels/",
+    "stream/cuda.py",
+    "memory/pinning.py",
+    "memory/store/cuda.py",
+    "memory/store/pool_cuda.py",
+)
 
 ARRAY_LIBRARIES = {"numpy", "cupy", "cupyx", "scipy", "dask", "distributed", "zarr"}
 

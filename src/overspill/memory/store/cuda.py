@@ -5,6 +5,7 @@ value was computed; whatever is queued on the null stream after a copy up waits 
 but the thread that takes a value down.
 """
 
+import math
 import sys
 import threading
 import weakref
@@ -21,12 +22,18 @@ from numpy.typing import NDArray
 
 from overspill import backend
 from overspill.memory.pinning import pin
-from overspill.memory.store.cuda_pool import CUDAPool
 from overspill.memory.store.device import Copy, Reclaim, Span
 from overspill.memory.store.meter import Meter
+from overspill.memory.store.pool_cuda import CUDAPool
 from overspill.memory.tile import SMALLEST_NBYTES
 
 _ALIGNMENT = 512
+
+MOST_QUEUED_NBYTES = 2 * 2**30
+"""Of copies up: what a link of 50 GB/s moves in 40 ms."""
+
+LEAST_QUEUED = 2
+"""Copies up that may be queued whatever their size, lest the link stand idle between them."""
 
 
 class _Block:
@@ -45,7 +52,7 @@ class CUDADevice:
         self._down = cupy.cuda.Stream(non_blocking=True)
         self._lock = threading.Lock()
         self._down_lock = threading.Lock()
-        self._idle: defaultdict[int, list[tuple[Any, Any]]] = defaultdict(list)
+        self._idle: defaultdict[int, deque[tuple[Any, Any]]] = defaultdict(deque)
         # Blocks end whenever the garbage collector finds them; an append to a deque needs no lock.
         self._freeing = threading.local()
         self._released: deque[tuple[int, Any, Any]] = deque()
@@ -156,15 +163,20 @@ class CUDADevice:
         self._meter.moved("device_to_host", sum(target.nbytes for target in targets))
 
     def upload(self, frame: NDArray[np.uint8]) -> cupy.cuda.MemoryPointer:
-        """Queue a copy up, for which everything queued later waits; returns at once if the frame is page-locked."""
+        """Queue a copy up, for which everything queued later waits; returns without waiting for it.
+
+        Only a second's fraction of copies is queued at a time. Tasks that run further ahead gain nothing, and whoever
+        asks for one of their small results would wait for all that is queued by then.
+        """
         if _is_small(frame):
             self._meter.moved("host_to_device", frame.nbytes)
             with cupy.cuda.Stream.null:
                 return cupy.array(frame).data  # CuPy keeps page-locked memory for just this
-        size = max(_ALIGNMENT, -(-frame.nbytes // _ALIGNMENT) * _ALIGNMENT)
+        self._await_turn(frame.nbytes)
+        size = -(-frame.nbytes // _ALIGNMENT) * _ALIGNMENT
         pointer, free = self._take(size)
         pin(frame)
-        begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+        begin, end = cupy.cuda.Event(block=True), cupy.cuda.Event(block=True)
         with self._lock:
             self._up.wait_event(free)
             begin.record(self._up)
@@ -182,6 +194,15 @@ class CUDADevice:
         finalizer.atexit = False
         memory = cupy.cuda.UnownedMemory(pointer.ptr, size, block, pointer.device_id)
         return cupy.cuda.MemoryPointer(memory, 0)
+
+    def _await_turn(self, nbytes: int) -> None:
+        while True:
+            with self._lock:
+                queued = [(end, frame.nbytes) for _, end, frame in self._in_flight]
+            if len(queued) < LEAST_QUEUED or sum(each for _, each in queued) + nbytes <= MOST_QUEUED_NBYTES:
+                return
+            queued[0][0].synchronize()
+            self._land()
 
     def view(
         self, block: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any
@@ -204,7 +225,7 @@ class CUDADevice:
             try:
                 return malloc(nbytes)
             except MemoryError:
-                if self._hand_back():
+                if self._hand_back(nbytes):
                     continue
                 # What the pool keeps free in the wrong sizes is given back last, which waits for the whole device;
                 # but before everything else has gone.
@@ -229,7 +250,7 @@ class CUDADevice:
             with self._lock:
                 self._collect()
                 if self._idle[size]:
-                    return self._idle[size].pop()
+                    return self._idle[size].popleft()
             if self._reclaim is None or self._has_room(size) or not self._reclaim(size, temporary=False):
                 with cupy.cuda.Stream.null:
                     pointer = cupy.cuda.alloc(size)
@@ -247,14 +268,17 @@ class CUDADevice:
             size, pointer, free = self._released.popleft()
             self._idle[size].append((pointer, free))
 
-    def _hand_back(self) -> bool:
-        """Give blocks that lie idle here to CuPy's pool; whether there were any."""
+    def _hand_back(self, nbytes: float = math.inf) -> bool:
+        """Give blocks that lie idle here to CuPy's pool, until that makes `nbytes`; whether there were any."""
         self._land()
+        given, given_nbytes = [], 0
         with self._lock:
             self._collect()
-            blocks = [block for blocks in self._idle.values() for block in blocks]
-            self._idle.clear()
-        return bool(blocks)
+            for size in sorted(self._idle, key=lambda size: (size < nbytes, abs(size - nbytes))):
+                while self._idle[size] and given_nbytes < nbytes:
+                    given.append(self._idle[size].popleft())
+                    given_nbytes += size
+        return bool(given)
 
     def _trim(self) -> bool:
         """Give what CuPy's pool keeps free back to the device; whether that was anything."""
