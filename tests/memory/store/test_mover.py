@@ -124,3 +124,22 @@ def test_tasks_that_share_an_input_do_not_wait_for_each_other(opened: Opened) ->
     for pinned in pins:
         store.release(pinned)
     del taken
+
+
+def test_room_is_made_before_a_value_comes_up(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = FakeDevice(4 * BLOCK)
+    store = opened(device)
+    for name in "abcd":
+        store[name] = device.array(block(ord(name)))
+        store.keeper.reclaim_device(BLOCK, temporary=False)
+    held: list[int] = []
+    upload = device.upload
+
+    def watched(frame: Any) -> Any:
+        held.append(device.used_nbytes)
+        return upload(frame)
+
+    monkeypatch.setattr(device, "upload", watched)
+    for name in "abcd":
+        assert (store[name].get() == ord(name)).all()
+    assert held == [0, BLOCK, 2 * BLOCK, 2 * BLOCK]

@@ -181,7 +181,8 @@ class Mover:
         loaded, packed = None, entry.packed
         try:
             packed = packed or self._read(entry)
-            loaded = Entry.of_value(entry.key, unpack(packed, tiers.device), tiers.device)
+            with tiers.expecting(packed.device_nbytes):
+                loaded = Entry.of_value(entry.key, unpack(packed, tiers.device), tiers.device)
         finally:
             with tiers.changed:
                 entry.busy = False

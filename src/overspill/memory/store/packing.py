@@ -65,6 +65,12 @@ class Packed:
         return holdings(self.frames, None).host
 
     @property
+    def device_nbytes(self) -> int:
+        """Bytes of those frames that belong on a device."""
+        numbers = {layout.frame for layout in self.layouts if layout.on_device and layout.frame is not None}
+        return sum(self.frames[number].nbytes for number in numbers)
+
+    @property
     def from_device(self) -> bool:
         """Whether any of the arrays belongs on a device."""
         return any(layout.on_device for layout in self.layouts)

@@ -1,7 +1,8 @@
 """The books of the store: what lies on each tier, what each may hold, and whom to tell when that changes."""
 
 import threading
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from overspill.memory import tile
@@ -19,7 +20,7 @@ while there is no room, the more is kept free, since making room at the last mom
 
 
 class Tiers:
-    """The device, host memory and disk as one store uses them. All methods are called with `changed` held.
+    """The device, host memory and disk as one store uses them. All methods but one are called with `changed` held.
 
     Attributes
     ----------
@@ -50,6 +51,7 @@ class Tiers:
         self.on_device, self.on_host, self.on_disk = Account(), Account(), Account()
         self._meter = meter
         self._headroom_nbytes = 0
+        self._expected_nbytes = 0
 
     # What lies where.
 
@@ -83,6 +85,21 @@ class Tiers:
         entry.file = file
         self.on_disk.add(file.extents)
         self.queues.place(entry)
+
+    @contextmanager
+    def expecting(self, nbytes: int) -> Iterator[None]:
+        """Make room for `nbytes` bytes that come up to the device inside the block; called without the lock.
+
+        The memory of what is dropped now is there for them at once.
+        """
+        with self.changed:
+            self._expected_nbytes += nbytes
+            self.shed()
+        try:
+            yield
+        finally:
+            with self.changed:
+                self._expected_nbytes -= nbytes
 
     def bring_back(self, entry: Entry, loaded: Entry, packed: Packed) -> None:
         """Give `entry` its value again, as it is in `loaded`, beside the copy it came from."""
@@ -152,7 +169,8 @@ class Tiers:
     def excess(self) -> tuple[Cause, ...]:
         """The limits that are passed."""
         passed: list[Cause] = []
-        if (limit := self.device_limit_nbytes()) and self.on_device.nbytes > limit - self._headroom(limit):
+        on_device = self.on_device.nbytes + self._expected_nbytes
+        if (limit := self.device_limit_nbytes()) and on_device > limit - self._headroom(limit):
             passed.append("device_limit")
         if self.on_host.nbytes > self.host_limit_nbytes():
             passed.append("host_limit")
