@@ -1,5 +1,7 @@
 """What moving values must do in one certain order, which the state machine meets too seldom."""
 
+from typing import Any
+
 import pytest
 
 from memory.store.books import assert_books, quiet
