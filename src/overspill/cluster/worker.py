@@ -4,9 +4,8 @@ import asyncio
 import gc
 import logging
 import pickle
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from time import time
 from typing import Any, TypeVar
 
@@ -16,7 +15,7 @@ from distributed.worker_state_machine import ExecuteFailureEvent, SecedeEvent, S
 from overspill.cluster.admission import Admission
 from overspill.errors import MemoryBudgetError
 from overspill.memory.store import Store
-from overspill.memory.store.parcel import Recipient, at_hand
+from overspill.memory.store.parcel import Recipient, outgoing
 
 T = TypeVar("T")
 
@@ -70,8 +69,7 @@ class SpillingWorker(Worker):
         try:
             if not self.store.acquire_at_once(pinned):
                 await _in(self._for_tasks, self.store.acquire, pinned)
-            with _at_hand({entry.key: entry.value for entry in pinned}):
-                return await super().execute(key, stimulus_id=stimulus_id)
+            return await super().execute(key, stimulus_id=stimulus_id)
         except Exception as error:  # of `acquire`, since Dask turns those of tasks into events itself
             return ExecuteFailureEvent.from_exception(
                 error, key=key, run_id=task.run_id, stimulus_id=f"inputs-not-brought-up-{time()}"
@@ -98,8 +96,11 @@ class SpillingWorker(Worker):
             prepared = None  # this network reaches into devices itself
         elif (prepared := self.store.prepared(keys, recipient)) is None:
             prepared = await _in(self._for_peers, self.store.prepare, keys, recipient)
-        with _at_hand(prepared):
+        token = outgoing.set(prepared)
+        try:
             return await super().get_data(comm, keys, who=who, **options)
+        finally:
+            outgoing.reset(token)
 
     async def close(self, *args: Any, **kwargs: Any) -> Any:
         """Close as Dask does, and the store's threads with it."""
@@ -117,17 +118,6 @@ def _ran_out_of_memory(event: StateMachineEvent) -> bool:
         return False
     error = pickle.loads(event.exception.data)
     return isinstance(error, MemoryError) and not isinstance(error, MemoryBudgetError)
-
-
-@contextmanager
-def _at_hand(values: dict[Any, Any] | None) -> Iterator[None]:
-    token = at_hand.set(values)
-    try:
-        yield
-    finally:
-        at_hand.reset(token)
-        if values is not None:
-            values.clear()  # callbacks may keep this context, and must not keep the values
 
 
 async def _in(executor: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any) -> T:

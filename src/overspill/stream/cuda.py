@@ -13,6 +13,7 @@ from overspill import memory
 from overspill.kernels import gemm_cuda, integer
 from overspill.memory import ledger
 from overspill.memory.pinning import pin
+from overspill.memory.store import process
 from overspill.planning.arithmetic import Arithmetic
 from overspill.stream.buffers import Buffers
 from overspill.stream.device import SLOTS, TileShape
@@ -42,7 +43,8 @@ class CUDA:
             self._streams.append(stream)
 
     def _allocate(self, nbytes: int) -> cupy.cuda.MemoryPointer:
-        # What earlier sizes left in CuPy's pool would count against the device budget beside the new buffer.
+        # What earlier sizes left in the pool would count against the device budget beside the new buffer.
+        process.trim()
         cupy.get_default_memory_pool().free_all_blocks()
         with cupy.cuda.Stream.null:
             buffer = cupy.cuda.alloc(nbytes)

@@ -10,7 +10,6 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -92,7 +91,6 @@ class FakeDevice:
         self.capacity_nbytes = capacity_nbytes
         self.faults = Faults()
         self.used_nbytes = 0
-        self.freed_after: list[int] = []
         self._lock = threading.RLock()
         self._numbers = itertools.count(1)
         self._queued: deque[Callable[[], None]] = deque()
@@ -138,11 +136,6 @@ class FakeDevice:
         with self._lock:
             return self._asked
 
-    def freeing(self, after: int) -> AbstractContextManager[None]:
-        assert after <= self._asked
-        self.freed_after.append(after)
-        return nullcontext()
-
     def download(self, copies: Sequence[Copy], after: int | None) -> None:
         self.faults.check("download")
         self._wait(self.mark() if after is None else after)
@@ -161,6 +154,9 @@ class FakeDevice:
         self, block: Allocation, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any
     ) -> FakeArray:
         return FakeArray(self, block, np.ndarray(shape, dtype, block.buffer, offset, strides))
+
+    def trim(self) -> bool:
+        return False
 
     def allocated_nbytes(self) -> int:
         return self.used_nbytes

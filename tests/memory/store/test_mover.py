@@ -145,3 +145,42 @@ def test_room_is_made_before_a_value_comes_up(opened: Opened, monkeypatch: pytes
     for name in "abcd":
         assert (store[name].get() == ord(name)).all()
     assert held == [0, BLOCK, 2 * BLOCK, 2 * BLOCK]
+
+
+def test_small_values_come_up_at_once_and_large_ones_do_not(opened: Opened) -> None:
+    device = FakeDevice(PLENTY)
+    store = opened(device)
+    store["on disk"] = device.array([5])
+    store.keeper.reclaim_device(PLENTY, temporary=False)
+    store.keeper.reclaim_host(PLENTY)
+    store["small"], store["large"] = device.array([3]), device.array(block(1))
+    store.keeper.reclaim_device(PLENTY, temporary=False)
+    came = {entry.key: store.acquire_at_once([entry]) for entry in store._known(store)}
+    assert came == {"on disk": False, "small": True, "large": False}
+    assert [store.resident([key]) for key in came] == list(came.values())
+
+
+def test_a_small_value_that_finds_no_memory_at_once_waits_its_turn(opened: Opened) -> None:
+    device = FakeDevice(PLENTY)
+    store = opened(device)
+    store["x"] = device.array([3])
+    store.keeper.reclaim_device(PLENTY, temporary=False)
+    device.faults.errors["upload"] = MemoryError("none left")
+    pinned = store.pin(["x"])
+    assert not store.acquire_at_once(pinned)
+    device.faults.errors.clear()
+    store.acquire(pinned)
+    assert (pinned[0].value.get() == 3).all()
+    store.release(pinned)
+
+
+def test_a_value_that_is_moving_does_not_come_up_at_once(opened: Opened) -> None:
+    device = FakeDevice(PLENTY)
+    store = opened(device)
+    store["x"] = device.array([3])
+    store.keeper.reclaim_device(PLENTY, temporary=False)
+    (entry,) = store._known(["x"])
+    entry.busy = True
+    assert not store.acquire_at_once([entry])
+    entry.busy = False
+    assert store.acquire_at_once([entry])

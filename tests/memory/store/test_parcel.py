@@ -9,7 +9,7 @@ from memory.store.fake import FakeDevice
 from memory.store.kit import Pair, assert_same, ramp
 from overspill.memory.store import process
 from overspill.memory.store.packing import pack
-from overspill.memory.store.parcel import Parcel, at_hand
+from overspill.memory.store.parcel import Parcel, outgoing
 
 
 @pytest.fixture
@@ -56,14 +56,14 @@ def test_a_worker_keeps_it_packed_until_it_is_asked_for(device: FakeDevice, open
     assert store.figures()["tiers"]["device"]["nbytes"] == ramp().nbytes + 24
 
 
-def test_what_is_at_hand_is_taken_in_the_values_place(device: FakeDevice, opened: Opened) -> None:
+def test_what_is_outgoing_is_taken_in_the_values_place(device: FakeDevice, opened: Opened) -> None:
     store = opened(device)
     store["x"], store["y"] = device.array(ramp()), 5
     assert store.prepared(["x", "y"], "worker") is None
     prepared = store.prepare(["x", "y", "absent"], "worker")
     assert set(store.prepared(["x", "y"], "worker") or ()) == {"x", "y"}
     assert isinstance(prepared["x"], Parcel)
-    token = at_hand.set(prepared)
+    token = outgoing.set(prepared)
     assert (store["x"], store["y"]) == (prepared["x"], 5)
-    at_hand.reset(token)
+    outgoing.reset(token)
     assert_same(store["x"], ramp())

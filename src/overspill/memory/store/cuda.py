@@ -1,17 +1,15 @@
 """The GPU of this process as the store's device: copies on streams of their own, and room made where CuPy has none.
 
 Kernels are taken to run on CuPy's null stream, as Dask's tasks do. A copy down waits for the event after which its
-value was computed; whatever is queued on the null stream after a copy up waits for that copy; nobody waits on the host
-but the thread that takes a value down.
+value was computed; whatever is queued on the null stream after a copy up waits for that copy. On the host only those
+wait who take a value down, or bring one up far ahead of the ones before it.
 """
 
-import math
 import sys
 import threading
 import weakref
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import cupy
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 
 from overspill import backend
 from overspill.memory.pinning import pin
+from overspill.memory.store.blocks import SPARE, Blocks
 from overspill.memory.store.device import Copy, Reclaim, Span
 from overspill.memory.store.meter import Meter
 from overspill.memory.store.pool_cuda import CUDAPool
@@ -52,10 +51,7 @@ class CUDADevice:
         self._down = cupy.cuda.Stream(non_blocking=True)
         self._lock = threading.Lock()
         self._down_lock = threading.Lock()
-        self._idle: defaultdict[int, deque[tuple[Any, Any]]] = defaultdict(deque)
-        # Blocks end whenever the garbage collector finds them; an append to a deque needs no lock.
-        self._freeing = threading.local()
-        self._released: deque[tuple[int, Any, Any]] = deque()
+        self._blocks = Blocks()
         self._in_flight: deque[tuple[Any, Any, NDArray[np.uint8]]] = deque()
         self._reclaim: Reclaim | None = None
         self._meter = Meter()
@@ -90,7 +86,7 @@ class CUDADevice:
             cupy.cuda.set_allocator(self._allocator_before)
         self._reclaim = self._allocator_before = None
         self._up.synchronize()
-        self._trim()
+        self.trim()
 
     def is_array(self, x: Any) -> bool:
         """Whether `x` is a CuPy array on this GPU: what is queued on another one, no copy here would wait for."""
@@ -119,15 +115,6 @@ class CUDADevice:
         event = cupy.cuda.Event(disable_timing=True)
         event.record(cupy.cuda.Stream.null)
         return event
-
-    @contextmanager
-    def freeing(self, after: cupy.cuda.Event) -> Iterator[None]:
-        """Blocks that end inside are free `after` an event, not only after all that is queued by then."""
-        self._freeing.after = after
-        try:
-            yield
-        finally:
-            self._freeing.after = None
 
     def download(self, copies: Sequence[Copy], after: cupy.cuda.Event | None) -> None:
         """Copy down on a stream of its own; this thread waits, without the interpreter's lock."""
@@ -163,15 +150,16 @@ class CUDADevice:
         self._meter.moved("device_to_host", sum(target.nbytes for target in targets))
 
     def upload(self, frame: NDArray[np.uint8]) -> cupy.cuda.MemoryPointer:
-        """Queue a copy up, for which everything queued later waits; returns without waiting for it.
+        """Queue a copy up, for which everything queued later waits; waits for none but those far ahead of it.
 
-        Only a second's fraction of copies is queued at a time. Tasks that run further ahead gain nothing, and whoever
-        asks for one of their small results would wait for all that is queued by then.
+        Tasks that run further ahead of the copies gain nothing, and whoever asks for one of their small results would
+        wait for all that is queued by then.
         """
         if _is_small(frame):
             self._meter.moved("host_to_device", frame.nbytes)
-            with cupy.cuda.Stream.null:
-                return cupy.array(frame).data  # CuPy keeps page-locked memory for just this
+            # What is small is worth no eviction. CuPy keeps page-locked memory for just this.
+            with self._pool.unlimited(), cupy.cuda.Stream.null:
+                return cupy.array(frame).data
         self._await_turn(frame.nbytes)
         size = -(-frame.nbytes // _ALIGNMENT) * _ALIGNMENT
         pointer, free = self._take(size)
@@ -202,7 +190,7 @@ class CUDADevice:
             if len(queued) < LEAST_QUEUED or sum(each for _, each in queued) + nbytes <= MOST_QUEUED_NBYTES:
                 return
             queued[0][0].synchronize()
-            self._land()
+            self._land(patient=True)
 
     def view(
         self, block: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any
@@ -215,7 +203,7 @@ class CUDADevice:
         self._land()
         # To give memory back is to wait for all that is queued, which an event loop must not.
         if self._pool.total_nbytes() > self.limit_nbytes and self._pool.free_nbytes() and cupy.cuda.Stream.null.done:
-            self._trim()
+            self.trim()
         return self._pool.total_nbytes()
 
     def _allocate(self, nbytes: int) -> cupy.cuda.MemoryPointer:
@@ -225,20 +213,19 @@ class CUDADevice:
             try:
                 return malloc(nbytes)
             except MemoryError:
-                if self._hand_back(nbytes):
+                if self._blocks.drop(nbytes):
                     continue
                 # What the pool keeps free in the wrong sizes is given back last, which waits for the whole device;
                 # but before everything else has gone.
-                if 2 * self._pool.free_nbytes() > max(nbytes, self.limit_nbytes) and self._trim():
+                if 2 * self._pool.free_nbytes() > max(nbytes, self.limit_nbytes) and self.trim():
                     continue
                 if self._reclaim is not None and self._reclaim(nbytes, temporary=True):
                     continue
-                if self._trim():
+                if self.trim():
                     continue
-                if self._chosen is None:
-                    # Better than failing what cannot do with less, if the device has it.
-                    return self._pool.malloc_beyond(nbytes)
-                raise
+                # Better than failing what cannot do with less, if the device has it.
+                with self._pool.unlimited():
+                    return malloc(nbytes)
 
     def _has_room(self, nbytes: int) -> bool:
         """Whether `nbytes` more keep to the limit, be they new or among those that CuPy's pool has free."""
@@ -247,51 +234,36 @@ class CUDADevice:
     def _take(self, size: int) -> tuple[Any, Any]:
         """Memory for an upload, and the event after which nothing uses it any more."""
         while True:
-            with self._lock:
-                self._collect()
-                if self._idle[size]:
-                    return self._idle[size].popleft()
-            if self._reclaim is None or self._has_room(size) or not self._reclaim(size, temporary=False):
+            has_room = self._reclaim is None or self._has_room(size)
+            if block := self._blocks.take(size, leave=SPARE if has_room else 0):
+                return block
+            if has_room or not (self._blocks.drop(size) or self._make_room(size)):
                 with cupy.cuda.Stream.null:
                     pointer = cupy.cuda.alloc(size)
                 return pointer, self.mark()
+
+    def _make_room(self, nbytes: int) -> bool:
+        return self._reclaim is not None and self._reclaim(nbytes, temporary=False)
 
     def _release(self, size: int, pointer: Any) -> None:
         # Kernels that are queued may still read it: whoever takes it next waits for them, but for nothing later.
         # Without a store it goes to CuPy's pool at once, since nobody would ask for it here.
         if self._reclaim is not None:
-            after = getattr(self._freeing, "after", None)
-            self._released.append((size, pointer, after if after is not None else self.mark()))
+            self._blocks.release(size, pointer, self.mark())
 
-    def _collect(self) -> None:
-        while self._released:
-            size, pointer, free = self._released.popleft()
-            self._idle[size].append((pointer, free))
-
-    def _hand_back(self, nbytes: float = math.inf) -> bool:
-        """Give blocks that lie idle here to CuPy's pool, until that makes `nbytes`; whether there were any."""
-        self._land()
-        given, given_nbytes = [], 0
-        with self._lock:
-            self._collect()
-            for size in sorted(self._idle, key=lambda size: (size < nbytes, abs(size - nbytes))):
-                while self._idle[size] and given_nbytes < nbytes:
-                    given.append(self._idle[size].popleft())
-                    given_nbytes += size
-        return bool(given)
-
-    def _trim(self) -> bool:
+    def trim(self) -> bool:
         """Give what CuPy's pool keeps free back to the device; whether that was anything."""
         before = self._pool.total_nbytes()
-        self._hand_back()
+        self._land()
+        self._blocks.drop()
         self._pool.trim()
         return self._pool.total_nbytes() < before
 
-    def _land(self) -> None:
+    def _land(self, *, patient: bool = False) -> None:
         """Let go of the frames that have been copied, and count what the copies took."""
         # From pageable memory a copy may be queued only when what is queued before it has been done: whoever holds the
         # lock that long looks here next, and an event loop need not wait for it.
-        if not self._lock.acquire(blocking=False):
+        if not self._lock.acquire(blocking=patient):
             return
         try:
             while self._in_flight and self._in_flight[0][1].done:
@@ -308,7 +280,10 @@ def _is_small(frame: NDArray[np.uint8]) -> bool:
 
 def _detour(copy: Copy) -> NDArray[np.uint8]:
     """Page-locked memory for a small copy down."""
-    detour: NDArray[np.uint8] = cupyx.empty_pinned(copy.frame.shape, np.uint8)
+    try:
+        detour: NDArray[np.uint8] = cupyx.empty_pinned(copy.frame.shape, np.uint8)
+    except runtime.CUDARuntimeError:  # no more can be locked
+        return copy.frame
     return detour
 
 

@@ -1,7 +1,6 @@
 """What the store asks of a device: whose memory an array lies in, and copies of whole spans of it, down and up."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -79,9 +78,6 @@ class Device(Protocol):
     def mark(self) -> Any:
         """An event: everything that is queued on the device now."""
 
-    def freeing(self, after: Any) -> AbstractContextManager[None]:
-        """What the block lets go of is free `after` an event, not only after all that is queued by then."""
-
     def download(self, copies: Sequence[Copy], after: Any) -> None:
         """Copy down `after` an event, or after all that is queued if that is None; returns when the bytes are there."""
 
@@ -90,6 +86,9 @@ class Device(Protocol):
 
     def view(self, block: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any) -> Any:
         """An array over a block."""
+
+    def trim(self) -> bool:
+        """Give back what is kept free of the device's memory, waiting if need be; whether that was anything."""
 
     def allocated_nbytes(self) -> int:
         """Bytes of the device's memory that this process has taken, for whatever purpose."""

@@ -30,10 +30,6 @@ class Entry:
         Whether it has arrays of the device, so that it needs to be packed to lie in host memory.
     after
         The event after which the device has computed it; None for whatever is queued when it is copied.
-    used
-        The event after which the tasks that used it are done with it on the device; None where nobody has looked.
-    lent
-        Whether somebody other than a task has been given it, and may use it whenever they like.
     packed, file
         Copies in host memory and on disk.
     device_extents, host_extents, packed_extents
@@ -54,8 +50,6 @@ class Entry:
     resident: bool = False
     of_device: bool = False
     after: Any = None
-    used: Any = None
-    lent: bool = False
     packed: Packed | None = None
     file: File | None = None
     device_extents: Extents = ()

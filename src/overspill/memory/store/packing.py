@@ -47,7 +47,7 @@ class Packed:
     layouts
         The arrays, by the numbers that stand in their places.
     frames
-        Bytes, each of a part of one allocation.
+        Bytes, each of a part of one allocation, or of several small ones.
     """
 
     skeleton: bytes

@@ -14,8 +14,8 @@ from overspill.memory.store.packing import Packed, unpack
 
 Recipient = Literal["worker", "client"]
 
-at_hand: ContextVar[Mapping[Any, Any] | None] = ContextVar("at_hand", default=None)
-"""What a coroutine gets from the store under its keys: inputs pinned for a task, or what was prepared for a peer."""
+outgoing: ContextVar[Mapping[Any, Any] | None] = ContextVar("outgoing", default=None)
+"""What a coroutine that answers another process gets from the store under its keys; None for a task here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ then is too short for the next large one; small arrays have a pool of their own.
 """
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import cupy
 
@@ -25,7 +27,7 @@ class CUDAPool:
     Attributes
     ----------
     limit_nbytes
-        What the pool does not grow beyond, slabs for small arrays excepted.
+        What the pool does not grow beyond, unless it is asked to.
     """
 
     def __init__(self, limit_nbytes: int) -> None:
@@ -44,43 +46,41 @@ class CUDAPool:
             except _NoSlabError:
                 self._small.malloc(SLAB_NBYTES)  # let go at once, which leaves it to be cut
 
-    def malloc_beyond(self, nbytes: int) -> cupy.cuda.MemoryPointer:
-        """The same, whatever the limit."""
+    @contextmanager
+    def unlimited(self) -> Iterator[None]:
+        """Let this thread have what it asks for inside the block, whatever the limit."""
+        before = getattr(self._unlimited, "now", False)
         self._unlimited.now = True
         try:
-            return self.malloc(nbytes)
+            yield
         finally:
-            self._unlimited.now = False
+            self._unlimited.now = before
 
     def total_nbytes(self) -> int:
         """Bytes taken from the device, free ones included."""
-        return int(self._large.total_bytes() + self._small.total_bytes())
+        return int(self._large.total_bytes())
 
     def used_nbytes(self) -> int:
-        """Bytes that arrays have, and slabs."""
-        return int(self._large.used_bytes() + self._small.total_bytes())
+        """Bytes that arrays have."""
+        return int(self._large.used_bytes() - self._small.free_bytes())
 
     def free_nbytes(self) -> int:
-        """Bytes that large arrays could have without anything new, if they were of the right sizes."""
-        return int(self._large.free_bytes())
+        """Bytes that arrays could have without anything new, if they were of the right sizes."""
+        return int(self._large.free_bytes() + self._small.free_bytes())
 
     def trim(self) -> None:
         """Give what is free back to the device, once all that is queued there has been done."""
+        self._small.free_all_blocks()  # slabs, which are pieces of the other pool
         self._large.free_all_blocks()
-        self._small.free_all_blocks()
 
     def _grow(self, nbytes: int) -> cupy.cuda.MemoryPointer:
         # CuPy counts what it asks for before it does so.
         total = self.total_nbytes()
         if total > self.limit_nbytes and not getattr(self._unlimited, "now", False):
             raise cupy.cuda.memory.OutOfMemoryError(nbytes, total - nbytes, self.limit_nbytes)
-        return _from_device(nbytes)
+        return cupy.cuda.MemoryPointer(cupy.cuda.Memory(nbytes), 0)
 
     def _cut(self, nbytes: int) -> cupy.cuda.MemoryPointer:
         if nbytes < SLAB_NBYTES:
             raise _NoSlabError
-        return _from_device(nbytes)
-
-
-def _from_device(nbytes: int) -> cupy.cuda.MemoryPointer:
-    return cupy.cuda.MemoryPointer(cupy.cuda.Memory(nbytes), 0)
+        return self._large.malloc(nbytes)

@@ -23,6 +23,12 @@ def device(limit_nbytes: int | None = None) -> Device | None:
         return _device
 
 
+def trim() -> None:
+    """Give back to the GPU what this process's store keeps free of it; waits for all that is queued there."""
+    if _device is not None:
+        _device.trim()
+
+
 def opened(store: object) -> None:
     """Note that `store` takes what other processes send."""
     _open.add(id(store))

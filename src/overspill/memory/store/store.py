@@ -1,9 +1,10 @@
 """The spill store: a worker's mapping of results, on the device, in page-locked tiles or on disk.
 
 Each tier has a byte limit, and the value unused for longest leaves it first; a value with a clean copy further down is
-dropped, not written again. The event loop only ever puts values in and takes out those that are where tasks want them:
-the keeper's thread keeps the tiers below their limits, tasks that lack memory make room themselves (`keeper.py`), and
-`acquire` brings a task's inputs up before it begins (`mover.py`). What lies where is written down in `tiers.py`.
+dropped, not written again. The event loop only ever puts values in and takes out those that are where tasks want them,
+or so small that they come up at once: the keeper's thread keeps the tiers below their limits, tasks that lack memory
+make room themselves (`keeper.py`), and `acquire` brings a task's inputs up before it begins (`mover.py`). What lies
+where is written down in `tiers.py`.
 """
 
 import os
@@ -21,7 +22,7 @@ from overspill.memory.store.entry import Entry, Key
 from overspill.memory.store.keeper import Keeper
 from overspill.memory.store.meter import Meter
 from overspill.memory.store.mover import Mover
-from overspill.memory.store.parcel import Parcel, Recipient, at_hand
+from overspill.memory.store.parcel import Parcel, Recipient, outgoing
 from overspill.memory.store.tiers import Tiers
 from overspill.memory.store.turns import Turns
 
@@ -96,12 +97,9 @@ class Store(MutableMapping[Key, Any]):
             self._tiers.enter(entry)
 
     def __getitem__(self, key: Key) -> Any:
-        if (prepared := at_hand.get()) and key in prepared:
+        if (prepared := outgoing.get()) and key in prepared:
             return prepared[key]
-        entry = self._entries[key]
-        value = self._mover.load(entry)
-        entry.lent = True
-        return value
+        return self._mover.load(self._entries[key])
 
     def __delitem__(self, key: Key) -> None:
         with self._tiers.changed:
@@ -133,19 +131,8 @@ class Store(MutableMapping[Key, Any]):
             entries = self._known(keys)
             for entry in entries:
                 entry.pins += 1
-                entry.used = None
                 self._tiers.queues.touch(entry)
             return entries
-
-    def _note_use(self, entry: Entry) -> None:
-        """Note when the device will be done with a value that no task uses any more, if it can be dropped then.
-
-        Otherwise the next copy up that gets its memory would wait for all that is queued when it is dropped, the
-        kernels behind the copies before it among them.
-        """
-        device = self._tiers.device
-        if device is not None and not entry.pins and entry.on_device and entry.copied and not entry.small:
-            entry.used = device.mark()
 
     def acquire_at_once(self, entries: Iterable[Entry]) -> bool:
         """Bring up those pinned values that it takes no time for; whether all of them are there now."""
@@ -161,7 +148,6 @@ class Store(MutableMapping[Key, Any]):
         with self._tiers.changed:
             for entry in entries:
                 entry.pins -= 1
-                self._note_use(entry)
             self._turns.end()
             self._tiers.tell()
 

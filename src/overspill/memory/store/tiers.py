@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from overspill.memory import tile
@@ -103,7 +103,7 @@ class Tiers:
 
     def bring_back(self, entry: Entry, loaded: Entry, packed: Packed) -> None:
         """Give `entry` its value again, as it is in `loaded`, beside the copy it came from."""
-        entry.value, entry.resident, entry.used, entry.lent = loaded.value, True, None, False
+        entry.value, entry.resident = loaded.value, True
         entry.of_device = loaded.of_device
         entry.device_extents, entry.host_extents = loaded.device_extents, loaded.host_extents
         self.on_device.add(entry.device_extents)
@@ -116,10 +116,7 @@ class Tiers:
 
     def drop_value(self, entry: Entry, cause: Cause) -> int:
         """Give up a value that has a copy further down; the bytes freed on the device."""
-        after = None if entry.lent else entry.used
-        with self.device.freeing(after) if self.device is not None and after is not None else nullcontext():
-            entry.value = None
-        entry.resident, entry.after = False, None
+        entry.value, entry.resident, entry.after = None, False, None
         freed = self.on_device.remove(entry.device_extents)
         self.on_host.remove(entry.host_extents)
         entry.device_extents = entry.host_extents = ()
