@@ -273,3 +273,27 @@ def test_a_worker_killed_while_values_are_spilled() -> None:
 
 def running(dask_scheduler: Scheduler) -> int:
     return sum(len(state.processing) for state in dask_scheduler.workers.values())
+
+
+def test_what_was_sent_is_let_go(spilling: Cluster, workers: list[str]) -> None:
+    def watch(dask_worker: Worker) -> None:
+        store = store_of(dask_worker)
+        store._test_sent, prepared = [], store.prepared  # type: ignore[attr-defined]
+
+        def watched(*arguments: Any) -> Any:
+            store._test_sent.append(values := prepared(*arguments))  # type: ignore[attr-defined]
+            return values
+
+        store.prepared = watched  # type: ignore[method-assign]
+
+    def sent(dask_worker: Worker) -> list[int]:
+        store = store_of(dask_worker)
+        del store.prepared
+        return [len(values) for values in store._test_sent]  # type: ignore[attr-defined]
+
+    here = workers[0]
+    x = spilling.client.submit(filled, 3, workers=[here], pure=False)
+    wait(x)
+    spilling.client.run(watch, workers=[here])
+    assert (x.result() == 3).all()
+    assert spilling.client.run(sent, workers=[here])[here] == [0]

@@ -101,6 +101,8 @@ class SpillingWorker(Worker):
             return await super().get_data(comm, keys, who=who, **options)
         finally:
             outgoing.reset(token)
+            if prepared is not None:
+                prepared.clear()  # callbacks may keep this context, and must not keep the values
 
     async def close(self, *args: Any, **kwargs: Any) -> Any:
         """Close as Dask does, and the store's threads with it."""

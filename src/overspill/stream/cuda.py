@@ -44,7 +44,7 @@ class CUDA:
 
     def _allocate(self, nbytes: int) -> cupy.cuda.MemoryPointer:
         # What earlier sizes left in the pool would count against the device budget beside the new buffer.
-        process.trim()
+        process.trim(nbytes)
         cupy.get_default_memory_pool().free_all_blocks()
         with cupy.cuda.Stream.null:
             buffer = cupy.cuda.alloc(nbytes)

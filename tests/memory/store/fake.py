@@ -155,8 +155,8 @@ class FakeDevice:
     ) -> FakeArray:
         return FakeArray(self, block, np.ndarray(shape, dtype, block.buffer, offset, strides))
 
-    def trim(self) -> bool:
-        return False
+    def trim(self, nbytes: int) -> None:
+        pass
 
     def allocated_nbytes(self) -> int:
         return self.used_nbytes

@@ -30,6 +30,15 @@ def test_no_more_are_dropped_than_asked_for() -> None:
     assert not blocks.drop(1)
 
 
+def test_one_is_dropped_if_it_is_large_enough() -> None:
+    blocks = filled(4, 32, 16)
+    assert blocks.drop_one(10)
+    assert blocks.take(16, leave=0) is None
+    assert blocks.drop_one(32)
+    assert not blocks.drop_one(5)
+    assert blocks.take(4, leave=0) == ("block 0", "event 0")
+
+
 def test_one_that_is_large_enough_is_dropped_first() -> None:
     blocks = filled(4, 4, 32, 16)
     assert blocks.drop(10)

@@ -104,8 +104,12 @@ def test_a_copy_down_waits_for_the_kernel_that_computes_its_source(device: Any) 
         np.testing.assert_array_equal(packed.frames[0].view("float32"), np.float32(50 * value))
 
 
-def test_kernels_wait_for_the_copies_up_before_them_and_copies_for_the_kernels_that_still_read(device: Any) -> None:
+def test_kernels_wait_for_the_copies_up_before_them_and_copies_for_the_kernels_that_still_read(
+    device: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from overspill.memory.store import cuda
 
+    monkeypatch.setattr(cuda, "SPARE", 0)
     frames = []
     for value in range(4):
         frame = memory.empty((16 * MIB,), np.uint8)
@@ -163,9 +167,14 @@ def test_copies_up_are_queued_so_far_ahead_and_no_further(device: Any, monkeypat
 
     monkeypatch.setattr(cuda, "MOST_QUEUED_NBYTES", 48 * MIB)
     frame = memory.empty((16 * MIB,), np.uint8)
+    finished = busy()
+    device._up.wait_event(finished)
+    lengths = []
     for _ in range(8):
         device.upload(frame)
-        assert len(device._in_flight) <= 3
+        lengths.append(len(device._in_flight))
+    assert max(lengths) == 3
+    assert finished.done
 
 
 def test_an_allocation_past_the_limit_asks_for_room_first(device: Any) -> None:

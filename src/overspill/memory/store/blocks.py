@@ -34,6 +34,13 @@ class Blocks:
             idle = self._idle[size]
             return idle.popleft() if len(idle) > leave else None
 
+    def drop_one(self, size: int) -> bool:
+        """Forget one idle block of at least `size` bytes, the smallest there is; whether there was one."""
+        with self._lock:
+            self._collect()
+            fitting = min((each for each, idle in self._idle.items() if idle and each >= size), default=None)
+            return fitting is not None and bool(self._idle[fitting].popleft())
+
     def drop(self, nbytes: float = math.inf) -> bool:
         """Forget idle blocks until that makes `nbytes`, one of at least that size if there is; whether any were."""
         dropped, dropped_nbytes = [], 0

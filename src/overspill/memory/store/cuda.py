@@ -63,7 +63,7 @@ class CUDADevice:
     def limit_nbytes(self) -> int:
         """Bytes that CuPy may take before values are evicted.
 
-        It is passed only where nothing is left to evict and no other task to wait for.
+        It is passed where nothing is left to evict and no other task to wait for, and for what is small.
         """
         return self._pool.limit_nbytes
 
@@ -86,7 +86,7 @@ class CUDADevice:
             cupy.cuda.set_allocator(self._allocator_before)
         self._reclaim = self._allocator_before = None
         self._up.synchronize()
-        self.trim()
+        self._trim()
 
     def is_array(self, x: Any) -> bool:
         """Whether `x` is a CuPy array on this GPU: what is queued on another one, no copy here would wait for."""
@@ -198,12 +198,17 @@ class CUDADevice:
         """An array over an uploaded block."""
         return cupy.ndarray(shape, dtype, block + offset, strides)
 
+    def trim(self, nbytes: int) -> None:
+        """Give back to the device what CuPy keeps free, if `nbytes` more would pass the limit."""
+        if self._pool.total_nbytes() + nbytes > self.limit_nbytes:
+            self._trim()
+
     def allocated_nbytes(self) -> int:
         """Bytes that CuPy has taken, those it keeps included; past the limit an idle GPU keeps none."""
         self._land()
         # To give memory back is to wait for all that is queued, which an event loop must not.
         if self._pool.total_nbytes() > self.limit_nbytes and self._pool.free_nbytes() and cupy.cuda.Stream.null.done:
-            self.trim()
+            self._trim()
         return self._pool.total_nbytes()
 
     def _allocate(self, nbytes: int) -> cupy.cuda.MemoryPointer:
@@ -215,13 +220,13 @@ class CUDADevice:
             except MemoryError:
                 if self._blocks.drop(nbytes):
                     continue
-                # What the pool keeps free in the wrong sizes is given back last, which waits for the whole device;
-                # but before everything else has gone.
-                if 2 * self._pool.free_nbytes() > max(nbytes, self.limit_nbytes) and self.trim():
+                # What the pool keeps free in the wrong sizes is given back late, since that waits for the device; but
+                # before many values have gone for it.
+                if self._pool.free_nbytes() >= max(nbytes, self.limit_nbytes // 8) and self._trim():
                     continue
                 if self._reclaim is not None and self._reclaim(nbytes, temporary=True):
                     continue
-                if self.trim():
+                if self._trim():
                     continue
                 # Better than failing what cannot do with less, if the device has it.
                 with self._pool.unlimited():
@@ -233,25 +238,24 @@ class CUDADevice:
 
     def _take(self, size: int) -> tuple[Any, Any]:
         """Memory for an upload, and the event after which nothing uses it any more."""
-        while True:
-            has_room = self._reclaim is None or self._has_room(size)
-            if block := self._blocks.take(size, leave=SPARE if has_room else 0):
-                return block
-            if has_room or not (self._blocks.drop(size) or self._make_room(size)):
-                with cupy.cuda.Stream.null:
-                    pointer = cupy.cuda.alloc(size)
-                return pointer, self.mark()
-
-    def _make_room(self, nbytes: int) -> bool:
-        return self._reclaim is not None and self._reclaim(nbytes, temporary=False)
+        has_room = self._reclaim is None or self._has_room(size)
+        block = self._blocks.take(size, leave=SPARE if has_room else 0)
+        if block is None and self._reclaim is not None and not has_room and not self._blocks.drop_one(size):
+            self._reclaim(size, temporary=False)
+            block = self._blocks.take(size, leave=0)
+        if block is None:
+            with cupy.cuda.Stream.null:
+                block = cupy.cuda.alloc(size), self.mark()
+        return block
 
     def _release(self, size: int, pointer: Any) -> None:
         # Kernels that are queued may still read it: whoever takes it next waits for them, but for nothing later.
         # Without a store it goes to CuPy's pool at once, since nobody would ask for it here.
         if self._reclaim is not None:
-            self._blocks.release(size, pointer, self.mark())
+            with cupy.cuda.Device(self._id):
+                self._blocks.release(size, pointer, self.mark())
 
-    def trim(self) -> bool:
+    def _trim(self) -> bool:
         """Give what CuPy's pool keeps free back to the device; whether that was anything."""
         before = self._pool.total_nbytes()
         self._land()

@@ -87,8 +87,8 @@ class Device(Protocol):
     def view(self, block: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any) -> Any:
         """An array over a block."""
 
-    def trim(self) -> bool:
-        """Give back what is kept free of the device's memory, waiting if need be; whether that was anything."""
+    def trim(self, nbytes: int) -> None:
+        """Give back what is kept free of the device's memory, waiting if need be, if `nbytes` more pass the limit."""
 
     def allocated_nbytes(self) -> int:
         """Bytes of the device's memory that this process has taken, for whatever purpose."""

@@ -27,7 +27,7 @@ class CUDAPool:
     Attributes
     ----------
     limit_nbytes
-        What the pool does not grow beyond, unless it is asked to.
+        What the pool does not grow beyond for large arrays. Slabs may pass it, and large arrays make up for them.
     """
 
     def __init__(self, limit_nbytes: int) -> None:
@@ -44,7 +44,8 @@ class CUDAPool:
             try:
                 return self._small.malloc(nbytes)
             except _NoSlabError:
-                self._small.malloc(SLAB_NBYTES)  # let go at once, which leaves it to be cut
+                with self.unlimited():
+                    self._small.malloc(SLAB_NBYTES)  # let go at once, which leaves it to be cut
 
     @contextmanager
     def unlimited(self) -> Iterator[None]:
@@ -58,11 +59,11 @@ class CUDAPool:
 
     def total_nbytes(self) -> int:
         """Bytes taken from the device, free ones included."""
-        return int(self._large.total_bytes())
+        return int(self._large.total_bytes() + self._small.total_bytes())
 
     def used_nbytes(self) -> int:
-        """Bytes that arrays have."""
-        return int(self._large.used_bytes() - self._small.free_bytes())
+        """Bytes that arrays have, and slabs, of which large arrays can have nothing."""
+        return int(self._large.used_bytes() + self._small.total_bytes())
 
     def free_nbytes(self) -> int:
         """Bytes that arrays could have without anything new, if they were of the right sizes."""
@@ -70,8 +71,8 @@ class CUDAPool:
 
     def trim(self) -> None:
         """Give what is free back to the device, once all that is queued there has been done."""
-        self._small.free_all_blocks()  # slabs, which are pieces of the other pool
         self._large.free_all_blocks()
+        self._small.free_all_blocks()
 
     def _grow(self, nbytes: int) -> cupy.cuda.MemoryPointer:
         # CuPy counts what it asks for before it does so.
@@ -83,4 +84,4 @@ class CUDAPool:
     def _cut(self, nbytes: int) -> cupy.cuda.MemoryPointer:
         if nbytes < SLAB_NBYTES:
             raise _NoSlabError
-        return self._large.malloc(nbytes)
+        return self._grow(nbytes)

@@ -23,10 +23,10 @@ def device(limit_nbytes: int | None = None) -> Device | None:
         return _device
 
 
-def trim() -> None:
-    """Give back to the GPU what this process's store keeps free of it; waits for all that is queued there."""
+def trim(nbytes: int) -> None:
+    """Give back to the GPU what the store's device keeps free, if `nbytes` more pass its limit; waits then."""
     if _device is not None:
-        _device.trim()
+        _device.trim(nbytes)
 
 
 def opened(store: object) -> None:
