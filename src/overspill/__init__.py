@@ -5,6 +5,7 @@ from overspill.errors import (
     ArrayError,
     ClusterError,
     DTypeError,
+    FusionWarning,
     MemoryBudgetError,
     OverspillError,
     StaleTileError,
@@ -13,7 +14,7 @@ from overspill.errors import (
     UsageError,
     WorkflowError,
 )
-from overspill.ops import Check, matmul, plan, to_host, verify_matmul
+from overspill.ops import Check, elementwise, matmul, plan, to_host, verify_matmul
 from overspill.planning.plan import Plan
 from overspill.runs import Nbytes
 from overspill.storage import open, save
@@ -26,6 +27,7 @@ __all__ = [
     "Cluster",
     "ClusterError",
     "DTypeError",
+    "FusionWarning",
     "MemoryBudgetError",
     "Nbytes",
     "OverspillError",
@@ -36,6 +38,7 @@ __all__ = [
     "UsageError",
     "WorkflowError",
     "cluster",
+    "elementwise",
     "matmul",
     "open",
     "plan",

@@ -13,6 +13,10 @@ class ArrayError(OverspillError, ValueError):
     """Operands an operation cannot take: shapes that do not match, unknown chunk sizes."""
 
 
+class FusionWarning(UserWarning):
+    """A function that cannot be fused into one pass, and why: right all the same, but slower."""
+
+
 class DTypeError(OverspillError, TypeError):
     """An element type an operation cannot take."""
 

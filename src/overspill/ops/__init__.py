@@ -1,9 +1,10 @@
 """Operations on Dask arrays: each builds a lazy graph and computes nothing, but for checks, which compute."""
 
 from overspill.ops.check import Check
+from overspill.ops.elementwise import elementwise
 from overspill.ops.freivalds import verify_matmul
 from overspill.ops.matmul import matmul
 from overspill.ops.plan import plan
 from overspill.ops.residence import to_host
 
-__all__ = ["Check", "matmul", "plan", "to_host", "verify_matmul"]
+__all__ = ["Check", "elementwise", "matmul", "plan", "to_host", "verify_matmul"]
