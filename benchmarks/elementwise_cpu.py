@@ -1,0 +1,136 @@
+"""Means of elementwise expressions on two single-threaded worker processes, in one pass and as stock Dask does it.
+
+    python benchmarks/elementwise_cpu.py [--nbytes 512MiB] [--chunk 16MiB] [--repeats 7]
+
+Prints the rates of contenders timed in turn in one run, after comparing their results, for operands in memory: this
+library's `elementwise`, the same expression of Dask arrays, and, where they are installed, numexpr and numba a chunk.
+Writes ``results/elementwise_cpu.json``.
+"""
+
+import argparse
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import record
+from distributed import wait
+
+import overspill as osp
+from overspill.units import parse_nbytes
+
+WORKERS = 2
+
+
+def wave(x: Any) -> Any:
+    """Sines and a product."""
+    return np.sin(x) ** 2 + np.cos(x) * x
+
+
+def rational(x: Any) -> Any:
+    """Arithmetic alone."""
+    return (x * 3 + 1) * x - (x - 2) / (x * x + 1)
+
+
+def bell(x: Any) -> Any:
+    """Exponentials and their kin."""
+    return np.exp(-x * x) * np.tanh(x) + np.log1p(np.abs(x))
+
+
+EXPRESSIONS: dict[Callable[[Any], Any], str] = {
+    wave: "sin(x)**2 + cos(x)*x",
+    rational: "(x*3 + 1)*x - (x - 2)/(x*x + 1)",
+    bell: "exp(-x*x)*tanh(x) + log1p(abs(x))",
+}
+"""The functions, and what numexpr calls the same."""
+
+
+def main() -> None:
+    """Time every expression in both precisions."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--nbytes", default="512MiB")
+    parser.add_argument("--chunk", default="16MiB")
+    parser.add_argument("--repeats", type=int, default=7)
+    arguments = parser.parse_args()
+    nbytes, chunk_nbytes = parse_nbytes(arguments.nbytes), parse_nbytes(arguments.chunk)
+    outcomes: dict[str, dict[str, list[float]]] = {}
+    print(f"{'expression':<20} {'contender':<12} {'min':>7} {'median':>7} {'max':>7}   GB/s  of stock, pair by pair")
+    with osp.cluster(gpu=False, n_workers=WORKERS, dashboard_address=None):
+        for dtype in ("float32", "float64"):
+            itemsize = np.dtype(dtype).itemsize
+            generator = da.random.default_rng(np.random.PCG64(0))
+            x = (10 * generator.random(nbytes // itemsize, chunks=chunk_nbytes // itemsize)).astype(dtype).persist()
+            wait(x)
+            for expression in EXPRESSIONS:
+                name = f"{expression.__name__}, {dtype}"
+                outcomes[name] = seconds = race(contenders(expression, x), arguments.repeats)
+                for contender, times in seconds.items():
+                    pairs = zip(seconds["stock dask"], times, strict=True)
+                    ratio = statistics.median(stock / own for stock, own in pairs)
+                    rate = x.nbytes / statistics.median(times) / 1e9
+                    print(f"{name:<20} {contender:<12} {record.spread(times)} {rate:6.2f}  {ratio:.2f}", flush=True)
+            del x
+    settings = {"nbytes": nbytes, "chunk_nbytes": chunk_nbytes, "workers": WORKERS}
+    path = record.write("elementwise_cpu", {"settings": settings, "seconds": outcomes})
+    print(f"\nwritten: {path}")
+
+
+def contenders(expression: Callable[[Any], Any], x: da.Array) -> dict[str, da.Array]:
+    """The mean of `expression` as each contender builds it."""
+    built = {"stock dask": expression(x).mean(), "overspill": osp.elementwise(expression)(x).mean()}
+    if importlib.util.find_spec("numexpr"):
+        built["numexpr"] = x.map_blocks(with_numexpr, EXPRESSIONS[expression], dtype=x.dtype).mean()
+    if importlib.util.find_spec("numba"):
+        built["numba"] = x.map_blocks(with_numba, expression, dtype=x.dtype).mean()
+    return built
+
+
+def with_numexpr(x: np.ndarray, text: str) -> np.ndarray:
+    """A chunk, by numexpr on this thread alone."""
+    import numexpr
+
+    numexpr.set_num_threads(1)
+    return numexpr.evaluate(text, local_dict={"x": x})
+
+
+def with_numba(x: np.ndarray, expression: Callable[[Any], Any]) -> np.ndarray:
+    """A chunk, by numba, compiled once in each process."""
+    import numba
+
+    if expression not in _compiled:
+        element = numba.njit(error_model="numpy")(expression)
+
+        @numba.njit(error_model="numpy")
+        def loop(x: np.ndarray, out: np.ndarray) -> None:
+            for i in range(x.size):
+                out[i] = element(x[i])
+
+        _compiled[expression] = loop
+    out = np.empty_like(x)
+    _compiled[expression](x, out)
+    return out
+
+
+_compiled: dict[Callable[[Any], Any], Callable[..., None]] = {}
+
+
+def race(means: dict[str, da.Array], repeats: int) -> dict[str, list[float]]:
+    """Seconds of every contender, in turn; the first round warms up, and checks."""
+    seconds: dict[str, list[float]] = {name: [] for name in means}
+    expected = float(means["stock dask"].compute())
+    for repeat in range(-1, repeats):
+        for name, mean in means.items():
+            start = time.perf_counter()
+            found = float(mean.compute())
+            elapsed = time.perf_counter() - start
+            assert abs(found - expected) <= 1e-5 * abs(expected), f"{name} says {found}, stock dask {expected}"
+            if repeat >= 0:
+                seconds[name].append(elapsed)
+    return seconds
+
+
+if __name__ == "__main__":
+    main()
