@@ -142,7 +142,8 @@ class _Tracer:
             resolved = ufunc.resolve_dtypes((*types, None))
         except TypeError as error:
             raise NotFusableError(f"{name} ({error})") from None
-        return self.call(name, operands, resolved[-1])
+        typed = [_typed(x, dtype) for x, dtype in zip(operands, resolved[:-1], strict=True)]
+        return self.call(name, typed, resolved[-1])
 
     def type_of(self, name: str, x: Any) -> Any:
         """How NumPy sees an operand when it looks for the type of a result: Python's numbers take the arrays' types."""
@@ -160,6 +161,16 @@ class _Tracer:
 def _scalar(x: Any) -> Any:
     """The element of an array without dimensions; anything else as it is."""
     return x[()] if isinstance(x, np.ndarray) and not x.ndim else x
+
+
+def _typed(x: Any, dtype: np.dtype[Any]) -> Any:
+    """A number of Python's in the type that it takes here, which is NumPy's rule but not every library's."""
+    if isinstance(x, StandIn | np.generic | np.ndarray):
+        return x
+    try:
+        return np.asarray(x, dtype)[()]
+    except OverflowError:
+        return x  # to compare with it is no error
 
 
 class StandIn(np.lib.mixins.NDArrayOperatorsMixin):
