@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from overspill.kernels.expression import Call, Expression, NotFusableError, Value, trace
+from overspill.kernels.expression import Call, Elements, Expression, NotFusableError, Value, trace
 
 F4, F8 = np.dtype("float32"), np.dtype("float64")
 
 
 def of_one(function: Callable[..., Any], dtype: Any = F8) -> Expression:
-    return trace(function, [np.dtype(dtype)], {})
+    return trace(function, [Elements(np.dtype(dtype))], {})
 
 
 def test_calls_are_noted_in_order() -> None:
@@ -51,14 +51,14 @@ def test_calls_are_noted_in_order() -> None:
     ],
 )
 def test_types_are_numpys(function: Callable[..., Any], dtypes: tuple[str, str], expected: str) -> None:
-    expression = trace(function, [np.dtype(dtype) for dtype in dtypes], {})
+    expression = trace(function, [Elements(np.dtype(dtype)) for dtype in dtypes], {})
     arrays = [np.ones(3, dtype) for dtype in dtypes]
     assert expression.dtypes == (np.dtype(expected),)
     assert function(*arrays).dtype == np.dtype(expected)
 
 
 def test_arguments_by_name_and_tuples() -> None:
-    expression = trace(lambda x, *, y, scale: (x * scale, y), [F4], {"y": F8, "scale": 2})
+    expression = trace(lambda x, *, y, scale: (x * scale, y), [Elements(F4)], {"y": Elements(F8), "scale": 2})
     assert expression.inputs == (F4, F8)
     assert expression.outputs == (Value(2), Value(1))
     assert expression.dtypes == (F4, F8)

@@ -106,6 +106,63 @@ def test_functions_of_functions_are_one_pass() -> None:
     np.testing.assert_array_equal(outer(x).compute(), wave(x).compute() * 2)
 
 
+def shifted(x: Any) -> Any:
+    y = x
+    x += 0.5
+    return y * 2
+
+
+def test_arguments_that_are_changed_in_place_stay_as_they_are() -> None:
+    x = np.arange(5.0)
+    np.testing.assert_array_equal(osp.elementwise(shifted)(x), 2 * (np.arange(5.0) + 0.5))
+    np.testing.assert_array_equal(x, np.arange(5.0))
+    rounded = osp.elementwise(lambda x: shifted(np.multiply(x, 1)))(np.arange(5.0, dtype="float32"))
+    assert rounded.dtype == np.float32
+
+
+def test_functions_may_ask_whether_they_have_an_array() -> None:
+    function = osp.elementwise(lambda x: x + 1 if isinstance(x, np.ndarray) else x - 1)
+    np.testing.assert_array_equal(function(np.zeros(3)), np.ones(3))
+    assert function(0.0) == -1
+
+
+def test_parts_of_complex_numbers_are_not_changed_in_place_unseen() -> None:
+    def moved(z: Any) -> Any:
+        z = z * 1
+        part = z.real
+        part += 1
+        return z
+
+    with pytest.warns(osp.FusionWarning, match="add in place"):
+        y = osp.elementwise(moved)(np.ones(3, "complex64"))
+    np.testing.assert_array_equal(y, np.full(3, 2, "complex64"))
+
+
+def test_errors_of_its_own_and_what_only_arrays_can() -> None:
+    def guarded(x: Any) -> Any:
+        try:
+            return np.where(x.min() > 0, x, -x)
+        except Exception:
+            return x * 100
+
+    with pytest.raises(osp.ArrayError, match="lambda is not elementwise"):
+        osp.elementwise(lambda x: guarded(x - x[0]))(da.ones(10, chunks=5))
+    cast = osp.elementwise(lambda x, to: x.astype(to, copy=False))
+    assert cast(da.ones(3, chunks=3), np.dtype("f4")).dtype == np.float32
+    rounded = osp.elementwise(lambda x: round(x))
+    with pytest.raises(osp.ArrayError, match="fails on a sample"):
+        rounded(da.ones(3, chunks=3))
+    two = osp.elementwise(lambda a, b: a * b)
+    x = np.arange(6.0)
+    np.testing.assert_array_equal(osp.elementwise(lambda x: x + two(np.array(3.0), x))(x), 4 * x)
+
+
+def test_warnings_point_to_the_call() -> None:
+    with pytest.warns(osp.FusionWarning) as caught:
+        through_math(np.ones(3))
+    assert caught[0].filename == __file__
+
+
 def test_on_workers(two_workers: Cluster) -> None:
     x = random_array(((300, 300), (400, 300)))
     np.testing.assert_array_equal(wave(x).compute(), wave.__wrapped__(x.compute(), 0.0))
@@ -116,7 +173,7 @@ def test_on_workers(two_workers: Cluster) -> None:
 
 def test_what_cannot_be_fused_is_called_and_named() -> None:
     x = da.from_array(np.linspace(-2, 2, 100), chunks=30)
-    with pytest.warns(osp.FusionWarning, match=r"through_math is called as it is, .* since float\(\) of an element"):
+    with pytest.warns(osp.FusionWarning, match="through_math is called as it is, .* making an array"):
         y = through_math(x)
     np.testing.assert_array_equal(y.compute(), [math.erf(value) for value in np.linspace(-2, 2, 100)])
     signs = osp.elementwise(lambda a, b: np.divmod(a, b))
@@ -129,12 +186,14 @@ def test_what_cannot_be_fused_is_called_and_named() -> None:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda x: x.sum(), r"of 7 elements it makes \(\)"),
-        (lambda x: x[1:], r"of 7 elements it makes \(6,\)"),
+        (lambda x: x.sum(), r"of shape \(7,\) it makes \(\)"),
+        (lambda x: x[1:], r"of shape \(7,\) it makes \(6,\)"),
         (lambda x: x - x.mean(), "neighbours"),
         (lambda x: np.cumsum(x), "neighbours"),
         (lambda x: np.roll(x, 1), "neighbours"),
         (lambda x: x * np.arange(x.size), "places"),
+        (lambda x: x - x.min(), "neighbours"),
+        (lambda x: x / np.sum([x]), "neighbours"),
         (lambda x: (x, np.sort(-x)), "neighbours"),
     ],
 )
@@ -143,14 +202,28 @@ def test_what_is_not_elementwise_is_refused(function: Callable[..., Any], messag
         osp.elementwise(function)(da.ones(10, chunks=5))
 
 
+def test_what_changes_its_arguments_and_cannot_be_fused_is_refused() -> None:
+    def negated(x: Any) -> Any:
+        x[...] = -x
+        return x
+
+    with pytest.raises(osp.ArrayError, match="negated changes its arguments in place"):
+        osp.elementwise(negated)(da.ones(10, chunks=5))
+
+
 def test_bad_arrays_are_refused() -> None:
     with pytest.raises(osp.DTypeError, match=r"wave .* type object: cast with x.astype\(\)"):
         wave(da.from_array(np.array([1, "a"], object), chunks=1))
     x = da.ones(10, chunks=5)
     unknown = x[x > 0]
     np.testing.assert_array_equal(wave(unknown).compute(), wave(x).compute())
-    with pytest.raises(osp.ArrayError, match=r"polar cannot align .*: call x.compute_chunk_sizes\(\)"):
+    with pytest.raises(osp.ArrayError, match=r"polar cannot align .* call x.compute_chunk_sizes\(\)"):
         polar(unknown, x)
+    assert polar(unknown, unknown * 2)[0].dtype == np.float64
+    with pytest.raises(osp.ArrayError, match=r"polar cannot align arrays of shapes \(10,\) and \(7,\)"):
+        polar(x, da.ones(7, chunks=5))
+    with pytest.raises(osp.ArrayError, match="wave takes chunks .* not of MaskedArray"):
+        wave(da.ma.masked_greater(x, 0.5))
 
 
 @pytest.mark.gpu

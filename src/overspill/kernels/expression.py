@@ -13,8 +13,18 @@ import numpy as np
 Scalar: TypeAlias = bool | int | float | complex | np.generic
 
 
-class NotFusableError(Exception):
-    """An operation that no expression can hold; the message names it."""
+class NotFusableError(BaseException):
+    """An operation that no expression can hold; the message names it.
+
+    No `Exception`, lest a traced function catch it and go another way than it would with arrays.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """What `trace` is given in the place of an array: the type of its elements."""
+
+    dtype: np.dtype[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ class Expression:
 
 
 def trace(function: Callable[..., Any], arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Expression:
-    """The expression that `function` is of those arguments that are element types; all others it gets as they are.
+    """The expression that `function` is of those arguments that are `Elements`; all others it gets as they are.
 
     Raises
     ------
@@ -117,16 +127,18 @@ class _Tracer:
         self.inputs = 0
 
     def stand_in(self, x: Any) -> Any:
-        """A stand-in for an array of element type `x`; `x` itself if it is none."""
-        if not isinstance(x, np.dtype):
+        """A stand-in for `x` if it is `Elements`; `x` itself otherwise."""
+        if not isinstance(x, Elements):
             return x
         assert not self.calls, "inputs come first"
-        self.dtypes.append(x)
+        self.dtypes.append(x.dtype)
         self.inputs += 1
         return StandIn(self, self.inputs - 1)
 
     def call(self, function: str, operands: Sequence[Any], dtype: np.dtype[Any]) -> "StandIn":
         """Note a call."""
+        if any(isinstance(x, StandIn) and x._tracer is not self for x in operands):
+            raise NotFusableError(f"{function} of arrays of another fused function")
         noted = tuple(Value(x._number) if isinstance(x, StandIn) else _scalar(x) for x in operands)
         self.calls.append(Call(function, noted, dtype))
         self.dtypes.append(dtype)
@@ -137,6 +149,8 @@ class _Tracer:
         name = ufunc.__name__
         if getattr(np, name, None) is not ufunc or ufunc.nout != 1 or ufunc.signature is not None:
             raise NotFusableError(name)
+        if name.startswith("logical_"):  # of complex numbers not every library has them
+            operands = [x != 0 if isinstance(x, StandIn) and x.dtype.kind == "c" else x for x in operands]
         types = [self.type_of(name, x) for x in operands]
         try:
             resolved = ufunc.resolve_dtypes((*types, None))
@@ -160,7 +174,7 @@ class _Tracer:
 
 def _scalar(x: Any) -> Any:
     """The element of an array without dimensions; anything else as it is."""
-    return x[()] if isinstance(x, np.ndarray) and not x.ndim else x
+    return x[()] if type(x) is np.ndarray and not x.ndim else x
 
 
 def _typed(x: Any, dtype: np.dtype[Any]) -> Any:
@@ -179,6 +193,12 @@ class StandIn(np.lib.mixins.NDArrayOperatorsMixin):
     def __init__(self, tracer: _Tracer, number: int) -> None:
         self._tracer = tracer
         self._number = number
+        self._shares = False  # its elements with another stand-in, as parts of complex numbers do
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """What `isinstance` is to see."""
+        return np.ndarray
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -188,9 +208,17 @@ class StandIn(np.lib.mixins.NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> "StandIn":
         if method != "__call__":
             raise NotFusableError(f"{ufunc.__name__}.{method}")
-        if keywords:
-            raise NotFusableError(f"{ufunc.__name__} with {', '.join(keywords)}")
-        return self._tracer.ufunc(ufunc, inputs)
+        out = keywords.pop("out", ())
+        if keywords or (out and out[0] is not self):
+            raise NotFusableError(f"{ufunc.__name__} with {', '.join(keywords) or 'out'}")
+        result = self._tracer.ufunc(ufunc, inputs)
+        if not out:
+            return result
+        # In place: whoever has this array sees the new elements, in its type; the argument itself stays as it is.
+        if self._shares or not np.can_cast(result.dtype, self.dtype, "same_kind"):
+            raise NotFusableError(f"{ufunc.__name__} in place, of {result.dtype} in {self.dtype},")
+        self._number = (result if result.dtype == self.dtype else result.astype(self.dtype))._number
+        return self
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         noted = _FUNCTIONS.get(func)
@@ -203,12 +231,17 @@ class StandIn(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __pow__(self, exponent: Any) -> Any:
         # NumPy's own operator takes the same shortcuts, which are many times as fast.
-        if type(exponent) in (int, float) and self.dtype.kind in "fc" and exponent in _SHORTCUTS:
+        if type(exponent) in (int, float) and exponent in _SHORTCUTS and (exponent == 2 or self.dtype.kind in "fc"):
             return _SHORTCUTS[exponent](self)
         return np.power(self, exponent)
 
-    def astype(self, dtype: Any) -> "StandIn":
+    def __array__(self, *arguments: Any, **keywords: Any) -> Any:
+        raise NotFusableError("making an array of an array, as numpy.asarray does,")
+
+    def astype(self, dtype: Any, copy: bool = True) -> "StandIn":
         """Cast."""
+        if np.dtype(dtype).kind not in "biufcmM":
+            raise NotFusableError(f"astype to {np.dtype(dtype)}")
         return self._tracer.call("astype", (self,), np.dtype(dtype))
 
     def conj(self) -> Any:
@@ -270,13 +303,19 @@ def _where(tracer: _Tracer, condition: Any, x: Any, y: Any) -> StandIn:
 
 
 def _clip(tracer: _Tracer, x: Any, low: Any, high: Any) -> Any:
-    bounded = x if low is None else tracer.ufunc(np.maximum, (x, low))
+    if isinstance(x, StandIn) and x.dtype.kind in "iu":
+        limits = np.iinfo(x.dtype)
+        low = None if type(low) is int and low <= limits.min else low
+        high = None if type(high) is int and high >= limits.max else high
+    bounded = tracer.ufunc(np.positive, (x,)) if low is None else tracer.ufunc(np.maximum, (x, low))
     return bounded if high is None else tracer.ufunc(np.minimum, (bounded, high))
 
 
 def _part(tracer: _Tracer, name: str, x: StandIn) -> StandIn:
     if x.dtype.kind == "c":
-        return tracer.call(name, (x,), np.empty(0, x.dtype).real.dtype)
+        part = tracer.call(name, (x,), np.empty(0, x.dtype).real.dtype)
+        part._shares = x._shares = True
+        return part
     return x if name == "real" else tracer.call("imag", (x,), x.dtype)
 
 

@@ -1,7 +1,6 @@
 """Expressions on a GPU in one kernel, by CuPy's own fusion."""
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import cupy
@@ -19,11 +18,16 @@ def evaluate(expression: Expression, arrays: Sequence[Any]) -> tuple[Any, ...]:
     arrays
         Its inputs on the device, of any shapes that broadcast, of the element types that it was traced for.
     """
-    results = _fused(expression)(*arrays)
+    key = repr(expression)  # equal numbers of different types, or signs of zero, make different kernels
+    if key not in _kernels:
+        _kernels[key] = _fused(expression)
+    results = _kernels[key](*arrays)
     return results if isinstance(results, tuple) else (results,)
 
 
-@lru_cache(maxsize=256)
+_kernels: dict[str, Callable[..., Any]] = {}
+
+
 def _fused(expression: Expression) -> Callable[..., Any]:
     def elementwise(*arrays: Any) -> Any:
         results = interpret(expression, cupy, arrays)

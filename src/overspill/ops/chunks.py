@@ -122,7 +122,8 @@ def _arrays(graph: HighLevelGraph) -> dict[str, _Array]:
     found = {}
     for name, layer in graph.layers.items():
         told = layer.collection_annotations or {}
-        if "chunk_type" in told and not any(math.isnan(size) for axis in told["chunks"] for size in axis):
+        sized = "chunk_type" in told and not told["dtype"].hasobject  # of objects nobody knows the size
+        if sized and not any(math.isnan(size) for axis in told["chunks"] for size in axis):
             on_device = told["chunk_type"].startswith("cupy")  # cupyx's sparse matrices too
             reduced = _reduced_axes(layer)
             chunks = tuple((1,) * len(axis) if i in reduced else axis for i, axis in enumerate(told["chunks"]))

@@ -1,7 +1,6 @@
 """Functions of arrays, element by element, as one pass over each chunk."""
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from dask.utils import funcname
 
 from overspill import backend
 from overspill.errors import ArrayError, DTypeError
+from overspill.kernels.expression import StandIn
 from overspill.ops.fusion import Call, Fused, Plain, fuse
 
 
@@ -26,7 +26,7 @@ def elementwise(function: Callable[..., Any]) -> Callable[..., Any]:
     ----------
     function
         Takes arrays and scalars, by position or by name, and returns an array or a tuple of arrays. Arrays are Dask,
-        NumPy or CuPy arrays of shapes that broadcast.
+        NumPy or CuPy arrays of shapes that broadcast; every result has the shape that they broadcast to.
 
     Returns
     -------
@@ -57,15 +57,20 @@ def elementwise(function: Callable[..., Any]) -> Callable[..., Any]:
     def apply(*arguments: Any, **keywords: Any) -> Any:
         given = (*arguments, *keywords.values())
         places = tuple(place for place, x in enumerate(given) if _is_array(x))
-        if not places:
+        if not places or any(isinstance(x, StandIn) for x in given):  # of an outer function, which is being traced
             return function(*arguments, **keywords)
-        arrays = [given[place] for place in places]
+        arrays, name = [given[place] for place in places], funcname(function)
         for x in arrays:
+            chunk = getattr(x, "_meta", x)
+            if not (type(chunk) is np.ndarray or backend.is_device_array(chunk)):
+                raise ArrayError(
+                    f"{name} takes chunks of numpy.ndarray or cupy.ndarray, not of {type(chunk).__name__}: use "
+                    f"da.map_blocks"
+                )
             if x.dtype.hasobject:
-                name = funcname(function)
                 raise DTypeError(f"{name} cannot be fused for elements of type {x.dtype}: cast with x.astype()")
         others = tuple(None if place in places else x for place, x in enumerate(given))
-        fused = fuse(Call(function, others, places, tuple(keywords)), [np.dtype(x.dtype) for x in arrays])
+        fused = fuse(Call(function, others, places, tuple(keywords)), arrays)
         if any(isinstance(x, da.Array) for x in arrays):
             return _lazily(fused, [da.asarray(x) for x in arrays])
         return fused(*arrays)
@@ -78,11 +83,6 @@ def _is_array(x: Any) -> bool:
 
 
 def _lazily(fused: Fused | Plain, arrays: Sequence[da.Array]) -> Any:
-    unknown = [x for x in arrays if any(math.isnan(size) for axis in x.chunks for size in axis)]
-    if unknown and len(arrays) > 1:
-        raise ArrayError(
-            f"{fused.name} cannot align arrays with chunks of unknown size: call x.compute_chunk_sizes() first"
-        )
     residence: backend.Residence = (
         "device" if any(backend.residence_of(x._meta) == "device" for x in arrays) else "host"
     )
@@ -93,17 +93,26 @@ def _lazily(fused: Fused | Plain, arrays: Sequence[da.Array]) -> Any:
     token = tokenize(fused, *arrays)
     metas = [backend.meta(residence, dtype, ndim) for dtype in fused.dtypes]
     if fused.single:
-        return da.blockwise(
-            fused, range(ndim), *pairs, dtype=fused.dtypes[0], meta=metas[0], name=f"{fused.name}-{token}"
-        )
-    together = da.blockwise(
-        fused, range(ndim), *pairs, dtype=object, meta=np.empty((0,) * ndim, object), name=f"{fused.name}-all-{token}"
-    )
+        return _blockwise(fused, ndim, pairs, dtype=fused.dtypes[0], meta=metas[0], name=f"{fused.name}-{token}")
+    tuples = np.empty((0,) * ndim, object)
+    together = _blockwise(fused, ndim, pairs, dtype=tuples.dtype, meta=tuples, name=f"{fused.name}-all-{token}")
     return tuple(
-        together.map_blocks(_item, number, dtype=dtype, meta=meta, name=f"{fused.name}-{number}-{token}")
+        da.map_blocks(_item, together, number, dtype=dtype, meta=meta, name=f"{fused.name}-{number}-{token}")
         for number, (dtype, meta) in enumerate(zip(fused.dtypes, metas, strict=True))
     )
 
 
-def _item(chunks: tuple[Any, ...], number: int) -> Any:
+def _blockwise(fused: Fused | Plain, ndim: int, pairs: Sequence[Any], **keywords: Any) -> da.Array:
+    try:
+        y: da.Array = da.blockwise(fused, range(ndim), *pairs, **keywords)
+    except ValueError:
+        shapes = " and ".join(str(x.shape) for x in pairs[::2])
+        raise ArrayError(
+            f"{fused.name} cannot align arrays of shapes {shapes}: pass shapes that broadcast, and where chunks have "
+            f"unknown sizes call x.compute_chunk_sizes() first"
+        ) from None
+    return y
+
+
+def _item(chunks: Any, number: int) -> Any:
     return chunks[number]
