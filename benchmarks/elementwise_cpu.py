@@ -12,6 +12,7 @@ import importlib.util
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import dask.array as da
@@ -54,6 +55,7 @@ def main() -> None:
     parser.add_argument("--nbytes", default="512MiB")
     parser.add_argument("--chunk", default="16MiB")
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--results", type=Path, default=record.RESULTS, help="directory for the JSON file")
     arguments = parser.parse_args()
     nbytes, chunk_nbytes = parse_nbytes(arguments.nbytes), parse_nbytes(arguments.chunk)
     outcomes: dict[str, dict[str, list[float]]] = {}
@@ -74,7 +76,7 @@ def main() -> None:
                     print(f"{name:<20} {contender:<12} {record.spread(times)} {rate:6.2f}  {ratio:.2f}", flush=True)
             del x
     settings = {"nbytes": nbytes, "chunk_nbytes": chunk_nbytes, "workers": WORKERS}
-    path = record.write("elementwise_cpu", {"settings": settings, "seconds": outcomes})
+    path = record.write("elementwise_cpu", {"settings": settings, "seconds": outcomes}, arguments.results)
     print(f"\nwritten: {path}")
 
 
