@@ -152,6 +152,15 @@ def test_any_layout(view: Callable[[Any], Any]) -> None:
     np.testing.assert_array_equal(actual, np.sqrt(x) + x)
 
 
+def test_chunks_of_another_type_than_their_array_says() -> None:
+    x = np.random.default_rng(0).random(100, dtype="f4")
+    expression = trace(lambda a: np.sqrt(a), [Elements(np.dtype("f8"))], {})
+    (actual,) = fused_numpy.evaluate(expression, [x])
+    np.testing.assert_array_equal(actual, np.sqrt(x.astype("f8")))
+    with pytest.raises(TypeError, match="same_kind"):
+        fused_numpy.evaluate(expression, [x * 1j])
+
+
 def test_outputs_that_are_inputs_or_each_other(xp: ModuleType) -> None:
     x = np.arange(10.0)
 

@@ -25,7 +25,8 @@ def evaluate(expression: Expression, arrays: Sequence[NDArray[Any]]) -> tuple[ND
     expression
         What to compute.
     arrays
-        Its inputs, of any shapes that broadcast, of the element types that it was traced for.
+        Its inputs, of any shapes that broadcast, of the element types that it was traced for or of others that NumPy
+        casts to these within their kind, as chunks may be that are not what their array says.
     """
     steps, scratch_dtypes = _steps(expression)
     dtypes = expression.dtypes
@@ -38,7 +39,7 @@ def evaluate(expression: Expression, arrays: Sequence[NDArray[Any]]) -> tuple[ND
         flags=["external_loop", "buffered", "zerosize_ok"],
         op_flags=operands_flags,
         op_dtypes=[*expression.inputs, *dtypes],
-        casting="equiv",
+        casting="same_kind",
         order="K",
         buffersize=length,
     )
