@@ -10,7 +10,7 @@ from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
 from overspill.kernels import fused_numpy
-from overspill.kernels.expression import Elements, trace
+from overspill.kernels.tracing import Elements, trace
 
 UNARY = ["negative", "absolute", "square", "sqrt", "exp", "log", "sin", "cos", "tanh", "floor", "sign", "conjugate"]
 BINARY = [

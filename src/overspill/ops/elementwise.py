@@ -11,7 +11,7 @@ from dask.utils import funcname
 
 from overspill import backend
 from overspill.errors import ArrayError, DTypeError
-from overspill.kernels.expression import StandIn
+from overspill.kernels.tracing import StandIn
 from overspill.ops.fusion import Call, Fused, Plain, fuse
 
 

@@ -12,7 +12,8 @@ from dask.utils import funcname
 from overspill import backend
 from overspill.errors import ArrayError, FusionWarning
 from overspill.kernels import fused_numpy
-from overspill.kernels.expression import Elements, Expression, NotFusableError, trace
+from overspill.kernels.expression import Expression
+from overspill.kernels.tracing import Elements, NotFusableError, trace
 
 SAMPLE = 7
 """Elements along the last axis of what a function that cannot be fused has to show that it is elementwise on."""

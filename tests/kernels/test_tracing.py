@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from overspill.kernels.expression import Call, Elements, Expression, NotFusableError, Value, trace
+from overspill.kernels.expression import Call, Expression, Value
+from overspill.kernels.tracing import Elements, NotFusableError, trace
 
 F4, F8 = np.dtype("float32"), np.dtype("float64")
 
