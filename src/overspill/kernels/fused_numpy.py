@@ -69,7 +69,6 @@ def _steps(expression: Expression) -> tuple[list[Callable[[list[Any]], None]], l
     scratch: list[np.dtype[Any]] = []
     free: defaultdict[np.dtype[Any], list[int]] = defaultdict(list)
     last = expression.last_uses()
-    dtypes = (*expression.inputs, *(call.dtype for call in expression.calls))
     steps = []
     for index, call in enumerate(expression.calls):
         number = count + index
@@ -89,10 +88,7 @@ def _steps(expression: Expression) -> tuple[list[Callable[[list[Any]], None]], l
             scratch.append(call.dtype)
         if call.function == "where":
             _give(idle, free, scratch, first_scratch)
-        # As `where` has them: a condition that varies, and choices of the type that comes out.
-        uniform = all(not isinstance(x, Value) or dtypes[x.number] == call.dtype for x in call.operands[1:])
-        uniform = uniform and isinstance(call.operands[0], Value)
-        steps.append(_step(call, operands, register[number], uniform=uniform))
+        steps.append(_step(call, operands, register[number]))
     for position, value in enumerate(expression.outputs):
         if register[value.number] != count + position:
             steps.append(_copy(Value(register[value.number]), count + position))
@@ -106,12 +102,10 @@ def _give(
         free[scratch[register - first]].append(register)
 
 
-def _step(call: Call, operands: Sequence[Any], target: int, *, uniform: bool) -> Callable[[list[Any]], None]:
+def _step(call: Call, operands: Sequence[Any], target: int) -> Callable[[list[Any]], None]:
     if call.function == "where":
         condition, x, y = operands
-        if uniform and call.dtype.itemsize in (1, 2, 4, 8):
-            return _select(condition, x, y, target, call.dtype)
-        return _where(condition, x, y, target)
+        return _where(condition, x, y, target, call.dtype)
     if call.function == "astype":
         return _copy(operands[0], target)
     if call.function in ("real", "imag"):
@@ -129,31 +123,29 @@ def _copy(source: Any, target: int) -> Callable[[list[Any]], None]:
     return lambda registers: np.copyto(registers[target], registers[source.number], casting="unsafe")
 
 
-def _select(condition: Value, x: Any, y: Any, target: int, dtype: np.dtype[Any]) -> Callable[[list[Any]], None]:
-    """`where` by bits: those of `y`, turned into those of `x` where it holds; a branch for each element is slow."""
-    bits = np.dtype(f"i{dtype.itemsize}")
+def _where(condition: Any, x: Any, y: Any, target: int, dtype: np.dtype[Any]) -> Callable[[list[Any]], None]:
+    bits = np.dtype(f"i{dtype.itemsize}") if dtype.itemsize in (1, 2, 4, 8) else None
     scratch = np.empty(0, bits)
 
     def step(registers: list[Any]) -> None:
         nonlocal scratch
-        out = registers[target].view(bits)
-        chosen, otherwise = (registers[z.number].view(bits) if isinstance(z, Value) else z.view(bits) for z in (x, y))
-        if scratch.size < out.size:
-            scratch = np.empty(out.size, bits)
-        holds = scratch[: out.size]
-        np.copyto(holds, registers[condition.number])
-        np.negative(holds, out=holds)  # all bits, or none
-        np.bitwise_xor(chosen, otherwise, out=out)
-        np.bitwise_and(out, holds, out=out)
-        np.bitwise_xor(out, otherwise, out=out)
+        out = registers[target]
+        chosen, otherwise, holds = (registers[z.number] if isinstance(z, Value) else z for z in (x, y, condition))
+        if bits is not None and chosen.dtype == otherwise.dtype == dtype and isinstance(holds, np.ndarray):
+            if scratch.size < out.size:
+                scratch = np.empty(out.size, bits)
+            _select(holds, chosen.view(bits), otherwise.view(bits), out.view(bits), scratch[: out.size])
+        else:
+            np.copyto(out, otherwise)
+            np.copyto(out, chosen, where=holds)
 
     return step
 
 
-def _where(condition: Any, x: Any, y: Any, target: int) -> Callable[[list[Any]], None]:
-    def step(registers: list[Any]) -> None:
-        chosen, otherwise, mask = (registers[z.number] if isinstance(z, Value) else z for z in (x, y, condition))
-        np.copyto(registers[target], otherwise)
-        np.copyto(registers[target], chosen, where=mask)
-
-    return step
+def _select(condition: NDArray[Any], x: Any, y: Any, out: NDArray[Any], mask: NDArray[Any]) -> None:
+    """`where` by bits: those of `y`, turned into those of `x` where it holds; a branch for each element is slow."""
+    np.copyto(mask, condition)
+    np.negative(mask, out=mask)  # all bits, or none
+    np.bitwise_xor(x, y, out=out)
+    np.bitwise_and(out, mask, out=out)
+    np.bitwise_xor(out, y, out=out)

@@ -121,6 +121,13 @@ def _typed(x: Any, dtype: np.dtype[Any]) -> Any:
         return x  # to compare with it is no error
 
 
+def _refusing(operation: str) -> Any:
+    def refuse(*arguments: Any, **keywords: Any) -> Any:
+        raise NotFusableError(operation)
+
+    return refuse
+
+
 class StandIn(np.lib.mixins.NDArrayOperatorsMixin):
     """Stands for an array whose elements are not known yet."""
 
@@ -169,9 +176,6 @@ class StandIn(np.lib.mixins.NDArrayOperatorsMixin):
             return _SHORTCUTS[exponent](self)
         return np.power(self, exponent)
 
-    def __array__(self, *arguments: Any, **keywords: Any) -> Any:
-        raise NotFusableError("making an array of an array, as numpy.asarray does,")
-
     def astype(self, dtype: Any, copy: bool = True) -> "StandIn":
         """Cast."""
         if np.dtype(dtype).kind not in "biufcmM":
@@ -194,29 +198,15 @@ class StandIn(np.lib.mixins.NDArrayOperatorsMixin):
         """Imaginary part."""
         return _part(self._tracer, "imag", self)
 
-    def __bool__(self) -> bool:
-        raise NotFusableError("a decision on elements (if, and, or, not, while; there is numpy.where)")
-
-    def __float__(self) -> float:
-        raise NotFusableError("float() of an element, as math's functions take it,")
-
-    def __int__(self) -> int:
-        raise NotFusableError("int()")
-
-    def __complex__(self) -> complex:
-        raise NotFusableError("complex() of an element, as cmath's functions take it,")
-
-    def __index__(self) -> int:
-        raise NotFusableError("indexing with elements")
-
-    def __len__(self) -> int:
-        raise NotFusableError("len()")
-
-    def __iter__(self) -> Any:
-        raise NotFusableError("iteration")
-
-    def __getitem__(self, index: Any) -> Any:
-        raise NotFusableError("indexing")
+    __bool__ = _refusing("a decision on elements (if, and, or, not, while; there is numpy.where)")
+    __float__ = _refusing("float() of an element, as math's functions take it,")
+    __int__ = _refusing("int()")
+    __complex__ = _refusing("complex() of an element, as cmath's functions take it,")
+    __index__ = _refusing("indexing with elements")
+    __len__ = _refusing("len()")
+    __iter__ = _refusing("iteration")
+    __getitem__ = _refusing("indexing")
+    __array__ = _refusing("making an array of an array, as numpy.asarray does,")
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

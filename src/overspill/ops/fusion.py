@@ -56,10 +56,11 @@ class Fused:
 
     def __call__(self, *chunks: Any) -> Any:
         """What the function returns for `chunks`."""
-        if any(backend.is_device_array(x) for x in chunks):
+        chunks = _in_one_place(chunks)
+        if backend.is_device_array(chunks[0]):
             from overspill.kernels import fused_cuda
 
-            results = fused_cuda.evaluate(self.expression, [backend.to_device(x) for x in chunks])
+            results = fused_cuda.evaluate(self.expression, chunks)
         else:
             results = fused_numpy.evaluate(self.expression, chunks)
         return results[0] if self.single else results
@@ -76,8 +77,7 @@ class Plain:
 
     def __call__(self, *chunks: Any) -> Any:
         """What the function returns for `chunks`."""
-        if any(backend.is_device_array(x) for x in chunks):
-            chunks = tuple(backend.to_device(x) for x in chunks)
+        chunks = _in_one_place(chunks)
         arguments, keywords = self.call.split(chunks)
         results = self.call.function(*arguments, **keywords)
         # A result that does not depend on all arguments may lack some of their dimensions.
@@ -86,6 +86,11 @@ class Plain:
         if self.single:
             return xp.broadcast_to(results, shape)
         return tuple(xp.broadcast_to(x, shape) for x in results)
+
+
+def _in_one_place(chunks: tuple[Any, ...]) -> tuple[Any, ...]:
+    """`chunks` all on the device if one of them is there."""
+    return tuple(map(backend.to_device, chunks)) if any(map(backend.is_device_array, chunks)) else chunks
 
 
 def fuse(call: Call, arrays: Sequence[Any]) -> Fused | Plain:
