@@ -37,6 +37,7 @@ MAY_IMPORT_CUPY = (
     "stream/cuda.py",
     "memory/pinning.py",
     "memory/store/cuda.py",
+    "memory/store/memory_cuda.py",
     "memory/store/pool_cuda.py",
 )
 

@@ -48,12 +48,18 @@ def device() -> Iterator[Any]:
 
 
 def busy() -> Any:
-    """Queue a third of a second's work; the event after it."""
+    """Queue a third of a second's work that takes no memory; the event after it."""
     import cupy
 
-    x = cupy.ones((2048, 2048))
-    for _ in range(1000):
-        cupy.matmul(x, x, out=x)
+    wait = cupy.RawKernel(
+        """extern "C" __global__ void wait(long long nanoseconds) {
+            long long begin, now;
+            asm volatile("mov.u64 %0, %globaltimer;" : "=l"(begin));
+            do { asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now)); } while (now - begin < nanoseconds);
+        }""",
+        "wait",
+    )
+    wait((1,), (1,), (np.int64(333_000_000),))
     event = cupy.cuda.Event()
     event.record()
     return event
@@ -107,9 +113,9 @@ def test_a_copy_down_waits_for_the_kernel_that_computes_its_source(device: Any) 
 def test_kernels_wait_for_the_copies_up_before_them_and_copies_for_the_kernels_that_still_read(
     device: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from overspill.memory.store import cuda
+    from overspill.memory.store import memory_cuda
 
-    monkeypatch.setattr(cuda, "SPARE", 0)
+    monkeypatch.setattr(memory_cuda, "SPARE", 0)
     frames = []
     for value in range(4):
         frame = memory.empty((16 * MIB,), np.uint8)

@@ -1,4 +1,4 @@
-"""The GPU of this process as the store's device: copies on streams of their own, and room made where CuPy has none.
+"""The GPU of this process as the store's device: copies on streams of their own, down and up.
 
 Kernels are taken to run on CuPy's null stream, as Dask's tasks do. A copy down waits for the event after which its
 value was computed; whatever is queued on the null stream after a copy up waits for that copy. On the host only those
@@ -9,7 +9,7 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import cupy
@@ -18,12 +18,10 @@ import numpy as np
 from cupy.cuda import runtime
 from numpy.typing import NDArray
 
-from overspill import backend
 from overspill.memory.pinning import pin
-from overspill.memory.store.blocks import SPARE, Blocks
 from overspill.memory.store.device import Copy, Reclaim, Span
+from overspill.memory.store.memory_cuda import CUDAMemory, queued
 from overspill.memory.store.meter import Meter
-from overspill.memory.store.pool_cuda import CUDAPool
 from overspill.memory.tile import SMALLEST_NBYTES
 
 _ALIGNMENT = 512
@@ -46,18 +44,13 @@ class CUDADevice:
 
     def __init__(self) -> None:
         self._id = runtime.getDevice()
-        self._pool = CUDAPool(min(gpu.nbytes for gpu in backend.gpus()))
+        self._memory = CUDAMemory()
         self._up = cupy.cuda.Stream(non_blocking=True)
         self._down = cupy.cuda.Stream(non_blocking=True)
         self._lock = threading.Lock()
         self._down_lock = threading.Lock()
-        self._blocks = Blocks()
         self._in_flight: deque[tuple[Any, Any, NDArray[np.uint8]]] = deque()
-        self._reclaim: Reclaim | None = None
         self._meter = Meter()
-        self._allocator_before: Callable[[int], Any] | None = None
-        # An allocator that was chosen for this process, RMM's say, stays; it knows no limit.
-        self._chosen: Callable[[int], Any] | None = None
 
     @property
     def limit_nbytes(self) -> int:
@@ -65,28 +58,22 @@ class CUDADevice:
 
         It is passed where nothing is left to evict and no other task to wait for, and for what is small.
         """
-        return self._pool.limit_nbytes
+        return self._memory.pool.limit_nbytes
 
     @limit_nbytes.setter
     def limit_nbytes(self, nbytes: int) -> None:
-        self._pool.limit_nbytes = nbytes
+        self._memory.pool.limit_nbytes = nbytes
 
     def install(self, reclaim: Reclaim, meter: Meter) -> None:
         """Have CuPy allocate within the limit, and ask `reclaim` for bytes where that fails."""
-        self._reclaim, self._meter = reclaim, meter
-        if self._allocator_before is None:
-            self._allocator_before = cupy.cuda.get_allocator()
-            is_default = self._allocator_before == cupy.get_default_memory_pool().malloc
-            self._chosen = None if is_default else self._allocator_before
-            cupy.cuda.set_allocator(self._allocate)
+        self._meter = meter
+        self._memory.install(reclaim)
 
     def uninstall(self) -> None:
         """Leave CuPy's memory to CuPy."""
-        if self._allocator_before is not None:
-            cupy.cuda.set_allocator(self._allocator_before)
-        self._reclaim = self._allocator_before = None
         self._up.synchronize()
-        self._trim()
+        self._land()
+        self._memory.uninstall()
 
     def is_array(self, x: Any) -> bool:
         """Whether `x` is a CuPy array on this GPU: what is queued on another one, no copy here would wait for."""
@@ -112,9 +99,7 @@ class CUDADevice:
 
     def mark(self) -> cupy.cuda.Event:
         """What is queued on the null stream now."""
-        event = cupy.cuda.Event(disable_timing=True)
-        event.record(cupy.cuda.Stream.null)
-        return event
+        return queued()
 
     def download(self, copies: Sequence[Copy], after: cupy.cuda.Event | None) -> None:
         """Copy down on a stream of its own; this thread waits, without the interpreter's lock."""
@@ -158,11 +143,11 @@ class CUDADevice:
         if _is_small(frame):
             self._meter.moved("host_to_device", frame.nbytes)
             # What is small is worth no eviction. CuPy keeps page-locked memory for just this.
-            with self._pool.unlimited(), cupy.cuda.Stream.null:
+            with self._memory.pool.unlimited(), cupy.cuda.Stream.null:
                 return cupy.array(frame).data
         self._await_turn(frame.nbytes)
         size = -(-frame.nbytes // _ALIGNMENT) * _ALIGNMENT
-        pointer, free = self._take(size)
+        pointer, free = self._memory.take(size)
         pin(frame)
         begin, end = cupy.cuda.Event(block=True), cupy.cuda.Event(block=True)
         with self._lock:
@@ -174,11 +159,11 @@ class CUDADevice:
             # The pool must not hand out the frame's tile again before it has been read.
             self._in_flight.append((begin, end, frame))
         self._meter.moved("host_to_device", frame.nbytes)
-        if self._reclaim is None:
+        if not self._memory.watched:
             end.synchronize()  # without a store nobody looks later, and a worker's tile would stay in use here
         self._land()
         block = _Block()
-        finalizer = weakref.finalize(block, self._release, size, pointer)
+        finalizer = weakref.finalize(block, self._memory.release, size, pointer)
         finalizer.atexit = False
         memory = cupy.cuda.UnownedMemory(pointer.ptr, size, block, pointer.device_id)
         return cupy.cuda.MemoryPointer(memory, 0)
@@ -200,68 +185,18 @@ class CUDADevice:
 
     def trim(self, nbytes: int) -> None:
         """Give back to the device what CuPy keeps free, if `nbytes` more would pass the limit."""
-        if self._pool.total_nbytes() + nbytes > self.limit_nbytes:
-            self._trim()
+        self._land()
+        if self._memory.pool.total_nbytes() + nbytes > self.limit_nbytes:
+            self._memory.trim()
 
     def allocated_nbytes(self) -> int:
         """Bytes that CuPy has taken, those it keeps included; past the limit an idle GPU keeps none."""
         self._land()
         # To give memory back is to wait for all that is queued, which an event loop must not.
-        if self._pool.total_nbytes() > self.limit_nbytes and self._pool.free_nbytes() and cupy.cuda.Stream.null.done:
-            self._trim()
-        return self._pool.total_nbytes()
-
-    def _allocate(self, nbytes: int) -> cupy.cuda.MemoryPointer:
-        """CuPy's allocator: makes room and tries again before anybody sees an error."""
-        malloc = self._chosen or self._pool.malloc
-        while True:
-            try:
-                return malloc(nbytes)
-            except MemoryError:
-                if self._blocks.drop(nbytes):
-                    continue
-                # What the pool keeps free in the wrong sizes is given back late, since that waits for the device; but
-                # before many values have gone for it.
-                if self._pool.free_nbytes() >= max(nbytes, self.limit_nbytes // 8) and self._trim():
-                    continue
-                if self._reclaim is not None and self._reclaim(nbytes, temporary=True):
-                    continue
-                if self._trim():
-                    continue
-                # Better than failing what cannot do with less, if the device has it.
-                with self._pool.unlimited():
-                    return malloc(nbytes)
-
-    def _has_room(self, nbytes: int) -> bool:
-        """Whether `nbytes` more keep to the limit, be they new or among those that CuPy's pool has free."""
-        return self._pool.used_nbytes() + nbytes <= self.limit_nbytes
-
-    def _take(self, size: int) -> tuple[Any, Any]:
-        """Memory for an upload, and the event after which nothing uses it any more."""
-        has_room = self._reclaim is None or self._has_room(size)
-        block = self._blocks.take(size, leave=SPARE if has_room else 0)
-        if block is None and self._reclaim is not None and not has_room and not self._blocks.drop_one(size):
-            self._reclaim(size, temporary=False)
-            block = self._blocks.take(size, leave=0)
-        if block is None:
-            with cupy.cuda.Stream.null:
-                block = cupy.cuda.alloc(size), self.mark()
-        return block
-
-    def _release(self, size: int, pointer: Any) -> None:
-        # Kernels that are queued may still read it: whoever takes it next waits for them, but for nothing later.
-        # Without a store it goes to CuPy's pool at once, since nobody would ask for it here.
-        if self._reclaim is not None:
-            with cupy.cuda.Device(self._id):
-                self._blocks.release(size, pointer, self.mark())
-
-    def _trim(self) -> bool:
-        """Give what CuPy's pool keeps free back to the device; whether that was anything."""
-        before = self._pool.total_nbytes()
-        self._land()
-        self._blocks.drop()
-        self._pool.trim()
-        return self._pool.total_nbytes() < before
+        pool = self._memory.pool
+        if pool.total_nbytes() > self.limit_nbytes and pool.free_nbytes() and cupy.cuda.Stream.null.done:
+            self._memory.trim()
+        return pool.total_nbytes()
 
     def _land(self, *, patient: bool = False) -> None:
         """Let go of the frames that have been copied, and count what the copies took."""
