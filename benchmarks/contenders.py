@@ -46,14 +46,14 @@ class Limits:
 
 
 @contextmanager
-def overspill(limits: Limits) -> Iterator[Client]:
+def overspill(limits: Limits, **keywords: Any) -> Iterator[Client]:
     """This library's cluster."""
     if limits.device == "cuda":
-        keywords: dict[str, Any] = {"gpu": True, "memory": limits.host_nbytes, "device_memory": limits.nbytes}
+        given: dict[str, Any] = {"gpu": True, "memory": limits.host_nbytes, "device_memory": limits.nbytes}
     else:
         memory = limits.nbytes * limits.workers
-        keywords = {"gpu": False, "n_workers": limits.workers, "threads_per_worker": 1, "memory": memory}
-    with osp.cluster(dashboard_address=None, **keywords) as cluster:
+        given = {"gpu": False, "n_workers": limits.workers, "threads_per_worker": 1, "memory": memory}
+    with osp.cluster(dashboard_address=None, **given, **keywords) as cluster:
         yield cluster.client
 
 

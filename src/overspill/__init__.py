@@ -14,7 +14,7 @@ from overspill.errors import (
     UsageError,
     WorkflowError,
 )
-from overspill.ops import Check, elementwise, matmul, plan, to_host, verify_matmul
+from overspill.ops import Check, elementwise, matmul, plan, to_device, to_host, verify_matmul
 from overspill.planning.plan import Plan
 from overspill.runs import Nbytes
 from overspill.storage import open, save
@@ -43,6 +43,7 @@ __all__ = [
     "open",
     "plan",
     "save",
+    "to_device",
     "to_host",
     "verify_matmul",
 ]

@@ -1,9 +1,11 @@
+import math
 from types import ModuleType
 
 import dask
 import dask.array as da
 import numpy as np
 import pytest
+from distributed import wait
 
 import overspill as osp
 from cases import matrix, random_array
@@ -55,3 +57,53 @@ def test_a_product_on_a_gpu_comes_back() -> None:
     back = osp.to_host(c)
     assert isinstance(back.compute(), np.ndarray)
     assert all(isinstance(block, np.ndarray) for block in blocks(back))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float32", "complex128", "int16", "bool"])
+@pytest.mark.parametrize("shape", [(600, 700), (0, 5), (), (3,)])
+def test_up_and_down(dtype: str, shape: tuple[int, ...]) -> None:
+    import cupy
+
+    values = matrix((600, 700), dtype).ravel()[: math.prod(shape)].reshape(shape)
+    x = osp.to_device(da.from_array(values, chunks=300))
+    assert (x.shape, x.dtype, type(x._meta)) == (shape, np.dtype(dtype), cupy.ndarray)
+    assert all(isinstance(block, cupy.ndarray) for block in blocks(x))
+    assert osp.to_device(x) is x
+    np.testing.assert_array_equal(osp.to_host(x).compute(scheduler="synchronous"), values)
+
+
+@pytest.mark.gpu
+def test_chunks_that_are_no_tiles_or_not_in_order_come_up_too() -> None:
+    values = matrix((700, 600), "float64")
+    for x in (values.T, values[::-1, ::2], np.broadcast_to(values[0], (400, 600))):
+        up = osp.to_device(da.from_array(x, chunks=300))
+        np.testing.assert_array_equal(osp.to_host(up.T).compute(scheduler="synchronous"), x.T)
+
+
+@pytest.mark.gpu
+def test_up_compute_and_down_is_one_task_a_chunk_and_counts_what_crosses_the_link() -> None:
+    values = matrix((900, 800), "float32")
+    x = osp.to_host(da.from_array(values, chunks=(300, 400)))
+    with osp.cluster(gpu=True, n_workers=1, dashboard_address=None) as cluster:
+        x = cluster.client.persist(x)
+        wait(x)
+        device = osp.to_device(x)
+        y = osp.to_host(da.where(device > 0, da.sin(device) ** 2, da.cos(device) * device).astype("float64"))
+        cluster.client.run(memory.ledger.reset)
+        y = cluster.client.persist(y)
+        wait(y)
+        tasks = cluster.client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
+        counted = memory.ledger.total(list(cluster.client.run(memory.ledger.snapshot).values()))
+        expected = np.where(values > 0, np.sin(values) ** 2, np.cos(values) * values)
+        np.testing.assert_allclose(y.compute(), expected, rtol=1e-5, atol=1e-6)
+    assert tasks == x.npartitions + y.npartitions
+    assert (counted["uploaded_nbytes"], counted["downloaded_nbytes"]) == (x.nbytes, y.nbytes)
+
+
+def test_without_gpus_arrays_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = osp.to_host(da.ones((4, 4), chunks=2))
+    with osp.cluster(gpu=False, n_workers=1, dashboard_address=None):
+        assert osp.to_device(x) is x
+    monkeypatch.setattr("overspill.backend.gpus", tuple)
+    assert osp.to_device(x) is x

@@ -5,6 +5,6 @@ from overspill.ops.elementwise import elementwise
 from overspill.ops.freivalds import verify_matmul
 from overspill.ops.matmul import matmul
 from overspill.ops.plan import plan
-from overspill.ops.residence import to_host
+from overspill.ops.residence import to_device, to_host
 
-__all__ = ["Check", "elementwise", "matmul", "plan", "to_host", "verify_matmul"]
+__all__ = ["Check", "elementwise", "matmul", "plan", "to_device", "to_host", "verify_matmul"]

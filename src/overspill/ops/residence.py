@@ -7,9 +7,46 @@ import numpy as np
 from dask.base import tokenize
 
 from overspill import backend, memory
+from overspill.memory import link
+from overspill.planning.resources import active
 
 TILE_NAME = "overspill-tile"
 """Layers of arrays whose chunks are tiles bear this name, so that they are not copied into tiles again."""
+
+DEVICE_NAME = "overspill-device"
+"""Layers that bring chunks up bear this name, so that plans know them."""
+
+
+def to_device(x: da.Array) -> da.Array:
+    """`x` with its chunks on GPUs, or `x` itself where there are none, so that the same code runs everywhere.
+
+    What is computed chunk by chunk from there to `to_host` is one task a chunk: up, through every operation in between,
+    and down into a tile. While one task computes, the next one's chunk comes up and the last one's result goes down.
+
+    Parameters
+    ----------
+    x
+        Array of any shape, of an element type that CuPy knows. Chunks that are tiles (`to_host`) are read by the GPU
+        where they lie; others are copied into tiles on the way.
+
+    Returns
+    -------
+    dask.array.Array
+        Lazy, of the same shape, dtype and chunks.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import overspill as osp
+    >>> x = osp.to_host(da.ones((4, 4), chunks=2))
+    >>> y = osp.to_host(da.sqrt(osp.to_device(x)) * 2)
+    >>> y.sum().compute()
+    np.float64(32.0)
+    """
+    if backend.residence_of(x._meta) == "device" or not _on_gpus():
+        return x
+    meta = backend.meta("device", x.dtype, x.ndim)
+    return _map(_to_device, x, DEVICE_NAME, meta)
 
 
 def to_host(x: da.Array) -> da.Array:
@@ -34,9 +71,7 @@ def to_host(x: da.Array) -> da.Array:
     """
     if holds_tiles(x):
         return x
-    meta = backend.meta("host", x.dtype, x.ndim)
-    tiles: da.Array = da.map_blocks(_to_tile, x, dtype=x.dtype, meta=meta, name=_name(x))
-    return tiles
+    return _map(_to_tile, x, TILE_NAME, backend.meta("host", x.dtype, x.ndim))
 
 
 def holds_tiles(x: da.Array) -> bool:
@@ -44,9 +79,19 @@ def holds_tiles(x: da.Array) -> bool:
     return bool(x.name.startswith(f"{TILE_NAME}-")) and backend.residence_of(x._meta) == "host"
 
 
+def _on_gpus() -> bool:
+    resources = active()
+    return bool(backend.gpus()) if resources is None else resources.device == "cuda"
+
+
+def _map(move: Any, x: da.Array, name: str, meta: Any) -> da.Array:
+    moved: da.Array = da.map_blocks(move, x, dtype=x.dtype, meta=meta, name=f"{name}-{tokenize(x.name)}")
+    return moved
+
+
+def _to_device(chunk: Any) -> Any:
+    return chunk if backend.is_device_array(chunk) else link.upload(np.asarray(chunk))
+
+
 def _to_tile(chunk: Any) -> np.ndarray[Any, Any]:
-    return memory.as_tile(backend.to_numpy(chunk))
-
-
-def _name(x: da.Array) -> str:
-    return f"{TILE_NAME}-{tokenize(x.name)}"
+    return link.download(chunk) if backend.is_device_array(chunk) else memory.as_tile(np.asarray(chunk))
