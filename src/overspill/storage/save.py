@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Set
+from collections.abc import Mapping, Sequence, Set
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from zarr.storage import LocalStore
 from overspill import backend
 from overspill.errors import ArrayError, DTypeError, StorageError, UsageError
 from overspill.storage import node, records, target
+from overspill.storage.labels import labelled
 from overspill.storage.layout import block_ids, layout, region
 from overspill.storage.records import BlockId, Save
 from overspill.storage.sources import stores_read
@@ -30,6 +31,8 @@ def save(
     overwrite: bool = False,
     compute: bool = True,
     token: str | None = None,
+    dims: Sequence[str] | None = None,
+    attributes: Mapping[str, Any] | None = None,
 ) -> da.Array | None:
     """Compute `x` and write it to a Zarr array at `path`, block by block.
 
@@ -54,6 +57,10 @@ def save(
     token
         Names the computation, so that blocks of another one are not taken for its own; unless given, what the
         operation that made `x` says of itself, as `overspill.matmul` does, or ``x.name``.
+    dims
+        Names of the axes, which readers such as xarray look for in the store. A resumed save keeps those it began with.
+    attributes
+        What else is known of the array, ``units`` say, in JSON's types. A resumed save keeps those it began with.
 
     Returns
     -------
@@ -72,7 +79,8 @@ def save(
     DTypeError
         If Zarr cannot store the elements of `x`.
     UsageError
-        If both `resume` and `overwrite` are given, `path` is a URL, or `x` is computed from the array to overwrite.
+        If both `resume` and `overwrite` are given, `path` is a URL, `x` is computed from the array to overwrite, `dims`
+        are not one name an axis, or `attributes` are not JSON.
 
     Examples
     --------
@@ -90,6 +98,7 @@ def save(
     token = _computation(x) if token is None else token
     x = x.astype(x.dtype.newbyteorder("="))
     _check_storable(x)
+    labels = labelled(x.ndim, dims, attributes)
     planned = layout(x.chunks, x.dtype.itemsize)
     wanted = Save(
         id=uuid.uuid4().hex,
@@ -101,13 +110,13 @@ def save(
     )
     begun, done = wanted, frozenset[BlockId]()
     if not os.path.lexists(location):
-        target.create(location, wanted)
+        target.create(location, wanted, labels)
     elif resume:
         begun = _resumed(location, wanted)
         done = frozenset(records.intact(location, begun))
     elif overwrite:
         _check_not_read(x, location)
-        target.replace(location, wanted)
+        target.replace(location, wanted, labels)
     else:
         raise target.exists(location)
     writes = _writes(x.rechunk(begun.blocks), location, begun, done)

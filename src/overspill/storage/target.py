@@ -15,13 +15,14 @@ from zarr.storage import LocalStore
 
 from overspill.errors import DTypeError, StorageError, StoreExistsError
 from overspill.storage import node, records
+from overspill.storage.labels import Labels
 from overspill.storage.records import Save
 
 OWN_ENTRIES = re.compile(r"zarr\.json|\.zarray|\.zattrs|\.zmetadata|c|c[./].*|\d+([./]\d+)*|\.overspill|.*\.partial")
 """What a Zarr array's directory may hold; anything else is someone's file, and the directory is not removed."""
 
 
-def create(path: Path, save: Save) -> None:
+def create(path: Path, save: Save, labels: Labels) -> None:
     """Make the empty store of `save` at `path`, where nothing is.
 
     Raises
@@ -33,7 +34,7 @@ def create(path: Path, save: Save) -> None:
     DTypeError
         If Zarr has no such element type.
     """
-    with _prepared(path, save) as prepared:
+    with _prepared(path, save, labels) as prepared:
         try:
             os.rename(prepared, path)
         except OSError as error:
@@ -42,7 +43,7 @@ def create(path: Path, save: Save) -> None:
             raise
 
 
-def replace(path: Path, save: Save) -> None:
+def replace(path: Path, save: Save, labels: Labels) -> None:
     """Put the empty store of `save` in the place of the Zarr array at `path`, which goes only when that is ready.
 
     Raises
@@ -54,7 +55,7 @@ def replace(path: Path, save: Save) -> None:
     """
     check_replaceable(path)
     path = path.resolve()
-    with _prepared(path, save) as prepared:
+    with _prepared(path, save, labels) as prepared:
         aside = _sibling(path)
         os.rename(path, aside)
         try:
@@ -90,13 +91,13 @@ def exists(path: Path) -> StoreExistsError:
 
 
 @contextmanager
-def _prepared(path: Path, save: Save) -> Iterator[Path]:
+def _prepared(path: Path, save: Save, labels: Labels) -> Iterator[Path]:
     """A finished empty store beside `path`; removed if it is still there at the end."""
     prepared = _sibling(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         prepared.mkdir()
-        _create_array(prepared, save)
+        _create_array(prepared, save, labels)
         records.write_save(prepared, save)
         yield prepared
     except StorageError:
@@ -107,7 +108,7 @@ def _prepared(path: Path, save: Save) -> Iterator[Path]:
         shutil.rmtree(prepared, ignore_errors=True)
 
 
-def _create_array(path: Path, save: Save) -> None:
+def _create_array(path: Path, save: Save, labels: Labels) -> None:
     try:
         zarr.create_array(
             LocalStore(path),
@@ -117,6 +118,8 @@ def _create_array(path: Path, save: Save) -> None:
             # What comes out of a computation hardly shrinks, and compressing takes longer than writing.
             compressors=None,
             filters=None,
+            dimension_names=labels.dims,
+            attributes=dict(labels.attributes),
         )
     except (ValueError, TypeError) as error:
         raise DTypeError(f"Zarr cannot store {save.dtype} elements ({node.brief(error)}): convert them") from error
