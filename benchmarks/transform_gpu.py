@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import apart
-import contenders
 import record
 import transform_works
 from contenders import Limits
@@ -72,7 +71,7 @@ def compare(arguments: argparse.Namespace) -> None:
 def compete(arguments: argparse.Namespace) -> None:
     """Do one work as one contender, in this process, and print the figures before anything is taken down."""
     work, contender = arguments.only, arguments.contender
-    scale = arguments.stock_scale if contender in contenders.STOCK and work != "resident" else 1
+    scale = arguments.stock_scale if contender in transform_works.SLOW else 1
     resident = work == "resident"
     size = Size(
         nbytes=int(scale * parse_nbytes(arguments.resident if resident else arguments.nbytes)),

@@ -124,6 +124,8 @@ def resident_mean_by_jax(stack: ExitStack, limits: Limits, size: Size, threads: 
     return _speeds(x.nbytes, seconds) | {"error": known.check_mean(got, wave, (rows, columns))}
 
 
+SLOW = ("stock", "stock, by hand")
+
 WORKS: dict[str, dict[str, Work]] = {
     "round": {"overspill": round_trip, "stock": stock_round_trip, "stock, by hand": round_trip_by_hand},
     "mean": {"overspill": mean_from_host, "stock": stock_mean_from_host, "stock, by hand": mean_by_hand},

@@ -197,7 +197,7 @@ def test_a_limit_that_is_met_keeps_nobody_waiting_for_the_device(device: Any) ->
     import cupy
 
     finished = busy()
-    device.reclaim.held = [cupy.empty(64 * MIB, "uint8") for _ in range(3)]
+    device.reclaim.held = [cupy.empty(64 * MIB, "uint8") for _ in range(4)]
     assert not device.reclaim.asked
     x = cupy.empty(64 * MIB, "uint8")
     assert device.reclaim.asked == [(x.nbytes, True)]
