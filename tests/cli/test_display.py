@@ -31,6 +31,7 @@ def report(**values: Any) -> Report:
         "directory": Path("run"),
         "arrays": {"C": Path("run/C.zarr"), "total": Path("run/total.zarr")},
         "values": {"total": np.float64(1612010)},
+        "files": (),
         "checks": (Check(True, "it is right"), Check(False, "it is not " + "at all " * 20)),
         "blocks": 4,
         "seconds": 2.0,
@@ -54,6 +55,17 @@ def test_report() -> None:
     assert any(line.startswith("NOT RIGHT") for line in lines)
     assert "result        run/C.zarr" in lines
     assert not any("total.zarr" in line for line in lines)
+
+
+def test_what_was_made() -> None:
+    display, console = shown()
+    arrays = {f"wind/{name}": Path(f"run/wind.zarr/{name}") for name in ("speed", "level")}
+    display.report(report(arrays=arrays, values={}, files=(Path("run/map.png"),)))
+    assert text(console).splitlines()[-3:] == [
+        "result        run/wind.zarr",
+        "file          run/map.png",
+        "run           run",
+    ]
 
 
 def test_what_was_spilled() -> None:

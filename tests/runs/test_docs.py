@@ -28,7 +28,7 @@ def shown(tmp_path: Path) -> workflow.Workflow:
 def test_example_keeps_the_contract(shown: workflow.Workflow) -> None:
     values = params.parse(shown.Params, {"vectors": "120", "length": "80", "memory": "64MiB"})
     assert session.foresee(session.Job(shown, values, None)).plan.flop == 2 * 120 * 120 * 80
-    arrays = workflow.build(shown, values)
+    arrays = workflow.build(shown, values).arrays
     gram, trace = dask.compute(*arrays.values())
     checks = workflow.check(shown, values, {"gram": gram, "trace": trace})
     assert [check.passed for check in checks] == [True, True]

@@ -48,7 +48,7 @@ def test_whole_workflow(tmp_path: Path) -> None:
     loaded = workflow.load(written(tmp_path, WHOLE))
     params = loaded.Params()
     assert loaded.name == "some"
-    arrays = workflow.build(loaded, params)
+    arrays = workflow.build(loaded, params).arrays
     assert arrays["x"].compute().tolist() == [2, 2, 2]
     assert workflow.check(loaded, params, {}) == (Check(True, "fine"),)
 
@@ -59,7 +59,7 @@ def test_types_written_as_text_are_known(tmp_path: Path) -> None:
 
 def test_functions_travel_by_value_inside_graphs(tmp_path: Path) -> None:
     loaded = workflow.load(written(tmp_path, WHOLE))
-    graph = dict(workflow.build(loaded, loaded.Params())["x"].__dask_graph__())
+    graph = dict(workflow.build(loaded, loaded.Params()).arrays["x"].__dask_graph__())
     sent = distributed_pickle.dumps(graph)
     assert b"co_" in sent or b"CodeType" in sent or b"_make_function" in sent
     assert pickle.loads(sent).keys() == graph.keys()
@@ -114,7 +114,7 @@ def test_broken_contract(tmp_path: Path, old: str, new: str, message: str) -> No
         ("{}", "returns no mapping"),
         ("{'a/b': da.ones(3)}", "names a result 'a/b'"),
         ("{1: da.ones(3)}", "names a result 1"),
-        ("{'x': 1.0}", "returns a float as 'x': it must be a lazy Dask array"),
+        ("{'x': 1.0}", "returns a float as 'x': it must be a lazy Dask array or an xarray.Dataset"),
         ("{'x': da.ones(3)[da.ones(3) > 0]}", "'x' with chunks of unknown size.*: return an array of known shape"),
         ("{'x': da.ones(3).astype(object)}", "'x' with object elements, which cannot be stored"),
         ("{'x': da.zeros(3, dtype=[('a', 'i4')])}", r"'x' with \[\('a', '<i4'\)\] elements"),
@@ -149,3 +149,37 @@ def test_errors_meant_for_the_user_pass_through(tmp_path: Path) -> None:
 
     with pytest.raises(ArrayError, match=r"^shapes do not match$"):
         workflow.call(tmp_path, refuse, None)
+
+
+PRESENT = """
+def present(params, results, directory):
+    (directory / "table.txt").write_text(str(params.n))
+    return RETURNED
+"""
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ("None", "returns no list of paths"),
+        ("['table.txt']", "returns no list of paths"),
+        ("[directory / 'gone.txt']", r"names .*gone\.txt, which is no file in"),
+        ("[directory.parent / 'some.py']", r"names .*some\.py, which is no file in"),
+        ("1 / 0", r"ZeroDivisionError: division by zero \(some\.py:22\)"),
+    ],
+)
+def test_what_present_returns(tmp_path: Path, returned: str, message: str) -> None:
+    (tmp_path / "run").mkdir()
+    loaded = workflow.load(written(tmp_path, WHOLE + PRESENT.replace("RETURNED", returned)))
+    with pytest.raises(WorkflowError, match=message):
+        workflow.present(loaded, loaded.Params(), {}, tmp_path / "run")
+
+
+def test_present_is_called_where_there_is_one(tmp_path: Path) -> None:
+    loaded = workflow.load(written(tmp_path, WHOLE + PRESENT.replace("RETURNED", "[directory / 'table.txt']")))
+    assert workflow.present(loaded, loaded.Params(), {}, tmp_path) == (tmp_path / "table.txt",)
+    assert (tmp_path / "table.txt").read_text() == "3"
+    loaded = workflow.load(written(tmp_path, WHOLE))
+    assert workflow.present(loaded, loaded.Params(), {}, tmp_path) == ()
+    with pytest.raises(WorkflowError, match="present of .* is no function"):
+        workflow.load(written(tmp_path, WHOLE + "present = 1"))

@@ -25,7 +25,7 @@ def matmul() -> Workflow:
 
 def built(matmul: Workflow, **settings: str) -> tuple[Any, da.Array]:
     values = params.parse(matmul.Params, settings)
-    return values, workflow.build(matmul, values)["C"]
+    return values, workflow.build(matmul, values).arrays["C"]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def triangles() -> Workflow:
 
 def counted(path: Path, **given: str) -> dict[str, Any]:
     values = params.parse(LOADED.Params, {"edges": str(path), **given})
-    arrays = workflow.build(LOADED, values)
+    arrays = workflow.build(LOADED, values).arrays
     results = dict(zip(arrays, dask.compute(*arrays.values()), strict=True))
     checks = workflow.check(LOADED, values, results)
     assert all(check.passed for check in checks), checks
@@ -133,7 +133,7 @@ def test_wrong_counts_fail(triangles: Workflow) -> None:
 @pytest.mark.skipif(not FACEBOOK.exists(), reason="needs shared/data/facebook_combined.txt beside the repository")
 def test_facebook_under_a_small_budget(two_workers: Cluster) -> None:
     values = params.parse(LOADED.Params, {"edges": str(FACEBOOK), "memory": "48MiB"})
-    arrays = workflow.build(LOADED, values)
+    arrays = workflow.build(LOADED, values).arrays
     plan = osp.plan(arrays["per_vertex"])
     assert plan.products[0].peak_tiles_nbytes <= 48 * 2**20
     assert arrays["triangles"].compute() == 1_612_010

@@ -111,8 +111,8 @@ class Display:
         for check in report.checks:
             style = "green" if check.passed else "bold red"
             self._rows([("verified" if check.passed else "NOT RIGHT", check.summary)], style=style)
-        paths = [str(path) for name, path in report.arrays.items() if name not in report.values]
-        self._rows([("result", path) for path in paths] + [("run", str(report.directory))])
+        paths = [("result", path) for path in report.stores] + [("file", path) for path in report.files]
+        self._rows([(label, str(path)) for label, path in [*paths, ("run", report.directory)]])
 
     def _tiles(self, report: Report) -> str:
         overflow = f", {format_nbytes(report.overflow_nbytes)} beyond it on disk" if report.overflow_nbytes else ""

@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,11 @@ from distributed import Client, Future, KilledWorker, as_completed, futures_of
 from overspill import storage
 from overspill.errors import ClusterError, OverspillError
 from overspill.memory import ledger
+from overspill.runs.directory import RunDirectory
+from overspill.runs.outputs import Outputs
 from overspill.runs.workflow import crash
+from overspill.storage.group import make_group
+from overspill.storage.labels import Labels
 
 Progress = Callable[[int, int, int], None]
 """Called with how many blocks are stored, of how many, and how many of them an earlier session stored."""
@@ -39,15 +43,15 @@ class Measured:
 
 def compute(
     client: Client,
-    arrays: Mapping[str, da.Array],
-    paths: Mapping[str, Path],
+    outputs: Outputs,
+    directory: RunDirectory,
     *,
     token: str,
     resume: bool,
     workflow_path: Path,
     progress: Progress,
 ) -> Measured:
-    """Store each of `arrays` under its path; all are computed together, so that what they share is computed once.
+    """Store `outputs` in `directory`; all are computed together, so that what they share is computed once.
 
     Raises
     ------
@@ -60,9 +64,11 @@ def compute(
     done = kept = 0
     try:
         client.run(ledger.reset)
+        for name, attributes in outputs.datasets.items():
+            make_group(directory.array(name), attributes)
         writes: list[Any] = [
-            storage.save(x, paths[name], resume=resume, compute=False, token=f"{token}-{name}")
-            for name, x in arrays.items()
+            _write(outputs, name, directory.array(name), resume=resume, token=f"{token}-{name}")
+            for name in outputs.arrays
         ]
         kept = sum(map(_constants, writes))
         begun = time.perf_counter()
@@ -70,7 +76,7 @@ def compute(
         progress(kept, len(futures), kept)
         for future in as_completed(futures):
             if future.status != "finished":
-                raise _failure(future, workflow_path, next(iter(paths.values())).parent)
+                raise _failure(future, workflow_path, directory.path)
             done += 1
             progress(max(done, kept), len(futures), kept)
         seconds = time.perf_counter() - begun
@@ -81,6 +87,19 @@ def compute(
     finally:
         if client.status == "running":
             client.cancel(futures)
+
+
+def _write(outputs: Outputs, name: str, path: Path, *, resume: bool, token: str) -> da.Array | None:
+    labels = outputs.labels.get(name, Labels(None, {}))
+    return storage.save(
+        outputs.arrays[name],
+        path,
+        resume=resume,
+        compute=False,
+        token=token,
+        dims=labels.dims,
+        attributes=labels.attributes,
+    )
 
 
 def _constants(writes: da.Array) -> int:
@@ -105,12 +124,3 @@ def _failure(future: Future[Any], workflow_path: Path, run: Path) -> Exception:
     failure = crash(workflow_path, error.with_traceback(future.traceback()))
     failure.__cause__ = error
     return failure
-
-
-def read_back(paths: Mapping[str, Path]) -> dict[str, Any]:
-    """The results as they were stored: lazy arrays, and NumPy scalars in place of those of no dimensions."""
-    results: dict[str, Any] = {}
-    for name, path in paths.items():
-        stored = storage.open(path)
-        results[name] = stored if stored.ndim else stored.compute()[()]
-    return results

@@ -24,14 +24,15 @@ class RunDirectory:
     ----------
     path
         The directory. In it are ``params.json``, ``manifest.json``, ``plan.json``, ``ledger.json``, ``report.json``,
-        a ``NAME.zarr`` for each result, and ``error.txt`` after an unexpected exception.
+        a ``NAME.zarr`` for each result, what the workflow presents, and ``error.txt`` after an unexpected exception.
     """
 
     path: Path
 
     def array(self, name: str) -> Path:
-        """Where the result `name` is stored."""
-        return self.path / f"{name}.zarr"
+        """Where the array `name` is stored; ``DATASET/VARIABLE`` in the group of its dataset."""
+        result, _, variable = name.partition("/")
+        return self.path / f"{result}.zarr" / variable
 
     def write(self, name: str, content: Any) -> None:
         """Write `content` as ``NAME.json``, whole or not at all."""

@@ -19,9 +19,11 @@ class Report:
     directory
         Where everything lies.
     arrays
-        Paths of the stored results, by name.
+        Paths of the stored arrays, by name.
     values
         The results of no dimensions, by name.
+    files
+        What the workflow's `present` made.
     checks
         What the workflow's check says.
     blocks
@@ -45,6 +47,7 @@ class Report:
     directory: Path
     arrays: dict[str, Path]
     values: dict[str, Any]
+    files: tuple[Path, ...]
     checks: tuple[Check, ...]
     blocks: int
     seconds: float
@@ -61,6 +64,12 @@ class Report:
         return all(check.passed for check in self.checks)
 
     @property
+    def stores(self) -> tuple[Path, ...]:
+        """Where the results lie, each dataset once; without those of no dimensions."""
+        paths = [path.parent if "/" in name else path for name, path in self.arrays.items() if name not in self.values]
+        return tuple(dict.fromkeys(paths))
+
+    @property
     def flop_per_s(self) -> float:
         """Achieved rate."""
         return self.flop / self.seconds if self.seconds else 0.0
@@ -71,7 +80,8 @@ class Report:
             "passed": self.passed,
             "values": {name: _plain(value) for name, value in self.values.items()},
             "checks": [{key: _plain(value) for key, value in asdict(check).items()} for check in self.checks],
-            "arrays": {name: path.name for name, path in self.arrays.items()},
+            "arrays": {name: str(path.relative_to(self.directory)) for name, path in self.arrays.items()},
+            "files": [str(file.relative_to(self.directory)) for file in self.files],
             "blocks": self.blocks,
             "seconds": self.seconds,
             "check_s": self.check_s,

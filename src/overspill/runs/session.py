@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,15 +10,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from overspill.cluster import Cluster
 from overspill.errors import OverspillError, UsageError, WorkflowError
-from overspill.memory import ledger
 from overspill.runs import directory as directories
 from overspill.runs import ground, manifest, params, workflow
-from overspill.runs.compute import Stopped, compute, read_back
+from overspill.runs.compute import Stopped, compute
+from overspill.runs.conclude import conclude
 from overspill.runs.directory import RunDirectory
+from overspill.runs.outputs import Outputs
 from overspill.runs.preview import Preview, preview
 from overspill.runs.report import Report
 from overspill.runs.workflow import Workflow
@@ -83,7 +81,7 @@ def foresee(job: Job, out: Path | None = None) -> Preview:
     if out:
         directories.check_unused(out)
     with ground.imagined(job.cluster, job.memory):
-        return preview(workflow.build(job.workflow, job.params))
+        return preview(workflow.build(job.workflow, job.params).arrays)
 
 
 def start(job: Job, out: Path | None, watcher: Watcher) -> Report:
@@ -105,19 +103,19 @@ def start(job: Job, out: Path | None, watcher: Watcher) -> Report:
         directories.check_unused(out)
     with ground.started(job.cluster, job.memory) as cluster:
         try:
-            arrays = workflow.build(job.workflow, job.params)
+            outputs = workflow.build(job.workflow, job.params)
         except workflow.WorkflowCrash as crash:
             failed = _create(job, out)
             _write_head(failed, job, cluster)
             _record_failure(failed, crash)
             raise
-        foreseen = preview(arrays)
+        foreseen = preview(outputs.arrays)
         watcher.planned(foreseen, cluster)
         directory = _create(job, out)
         with directories.locked(directory), _recording(directory, watcher):
             _write_head(directory, job, cluster)
             directory.write("plan", foreseen.to_dict())
-            return _work(directory, job, cluster, arrays, foreseen, watcher, resume=False)
+            return _work(directory, job, cluster, outputs, foreseen, watcher, resume=False)
 
 
 def resume(path: Path, watcher: Watcher) -> Report:
@@ -147,12 +145,12 @@ def resume(path: Path, watcher: Watcher) -> Report:
             # What fitted before fits again: the same budgets, not those of today's free memory.
             ground.started(job.cluster, begun.pool_nbytes, begun.device_nbytes or None) as cluster,
         ):
-            arrays = workflow.build(job.workflow, job.params)
-            foreseen = preview(arrays)
+            outputs = workflow.build(job.workflow, job.params)
+            foreseen = preview(outputs.arrays)
             watcher.planned(foreseen, cluster)
             with _recording(directory, watcher):
                 _set_status(directory, "running")
-                return _work(directory, job, cluster, arrays, foreseen, watcher, resume=True)
+                return _work(directory, job, cluster, outputs, foreseen, watcher, resume=True)
     except KeyboardInterrupt:
         raise _interrupted(directory, Stopped(), watcher) from None
 
@@ -161,17 +159,16 @@ def _work(
     directory: RunDirectory,
     job: Job,
     cluster: Cluster,
-    arrays: dict[str, Any],
+    outputs: Outputs,
     foreseen: Preview,
     watcher: Watcher,
     *,
     resume: bool,
 ) -> Report:
-    paths = {name: directory.array(name) for name in arrays}
     measured = compute(
         cluster.client,
-        arrays,
-        paths,
+        outputs,
+        directory,
         token=job.token,
         resume=resume,
         workflow_path=job.workflow.path,
@@ -180,25 +177,9 @@ def _work(
     try:
         directory.write("ledger", {"seconds": measured.seconds, "blocks": measured.blocks, **measured.counters})
         watcher.checking()
-        begun = time.perf_counter()
-        results = read_back(paths)
-        checks = workflow.check(job.workflow, job.params, results)
+        report = conclude(directory, job.workflow, job.params, outputs, measured, foreseen.plan.predicted_s)
     except KeyboardInterrupt:
         raise Stopped(foreseen.blocks, foreseen.blocks) from None
-    report = Report(
-        directory=directory.path,
-        arrays=paths,
-        values={name: result for name, result in results.items() if isinstance(result, np.generic)},
-        checks=checks,
-        blocks=measured.blocks,
-        seconds=measured.seconds,
-        check_s=time.perf_counter() - begun,
-        flop=measured.counters["flop"],
-        peak_tiles_nbytes=measured.counters["peak_pool_nbytes"],
-        overflow_nbytes=measured.counters["overflow_nbytes"],
-        spilled_nbytes={link: measured.counters[f"{link}_nbytes"] for link in ledger.LINKS},
-        predicted_s=foreseen.plan.predicted_s,
-    )
     directory.write("report", report.to_dict())
     _set_status(directory, "done" if report.passed else "wrong")
     return report

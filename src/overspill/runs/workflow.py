@@ -3,8 +3,6 @@
 import dataclasses
 import hashlib
 import importlib.util
-import math
-import re
 import sys
 import traceback
 import typing
@@ -14,18 +12,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import dask.array as da
-
 from overspill.errors import OverspillError, UsageError, WorkflowError
 from overspill.ops.check import Check
+from overspill.runs.outputs import Outputs, take_apart
 
 _CONTRACT = {
     "Params": "a frozen dataclass of parameters",
     "build": "a function of the parameters that returns named lazy arrays",
     "check": "a function of the parameters and the results that returns a Check",
 }
-
-_ARRAY_NAME = re.compile(r"[A-Za-z]\w*")
 
 
 class WorkflowCrash(WorkflowError):
@@ -44,13 +39,16 @@ class Workflow:
         Of its content.
     Params, build, check
         What it defines, see docs/workflows.md.
+    present
+        What it defines to present results to people, if it does.
     """
 
     path: Path
     sha256: str
     Params: type
-    build: Callable[[Any], Mapping[str, da.Array]]
+    build: Callable[[Any], Mapping[str, Any]]
     check: Callable[[Any, Mapping[str, Any]], Check | Sequence[Check]]
+    present: Callable[[Any, Mapping[str, Any], Path], Sequence[Path]] | None
 
     @property
     def name(self) -> str:
@@ -84,42 +82,22 @@ def load(path: Path) -> Workflow:
         isinstance(params, type) and dataclasses.is_dataclass(params) and vars(params)["__dataclass_params__"].frozen
     ):
         raise WorkflowError(f"Params of workflow {path.name} is no frozen dataclass: see docs/workflows.md")
-    for name in ("build", "check"):
-        if not callable(getattr(module, name)):
+    for name in ("build", "check", "present"):
+        if hasattr(module, name) and not callable(getattr(module, name)):
             raise WorkflowError(f"{name} of workflow {path.name} is no function: see docs/workflows.md")
-    return Workflow(path, hashlib.sha256(source).hexdigest(), params, module.build, module.check)
+    present = getattr(module, "present", None)
+    return Workflow(path, hashlib.sha256(source).hexdigest(), params, module.build, module.check, present)
 
 
-def build(workflow: Workflow, params: Any) -> dict[str, da.Array]:
-    """The lazy arrays of `workflow`, by name.
+def build(workflow: Workflow, params: Any) -> Outputs:
+    """The lazy arrays of `workflow`.
 
     Raises
     ------
     WorkflowError
-        If `build` fails, or returns anything else than named Dask arrays that can be stored.
+        If `build` fails, or returns anything else than named arrays that can be stored.
     """
-    arrays = call(workflow.path, workflow.build, params)
-    if not isinstance(arrays, Mapping) or not arrays:
-        raise WorkflowError(f"build of workflow {workflow.path.name} returns no mapping of names to arrays")
-    for name, array in arrays.items():
-        if not isinstance(name, str) or not _ARRAY_NAME.fullmatch(name):
-            raise WorkflowError(f"build names a result {name!r}: use letters, digits and underscores")
-        if not isinstance(array, da.Array):
-            raise WorkflowError(f"build returns a {type(array).__name__} as {name!r}: it must be a lazy Dask array")
-        _check_storable(name, array)
-    return dict(arrays)
-
-
-def _check_storable(name: str, array: da.Array) -> None:
-    if any(math.isnan(size) for sizes in array.chunks for size in sizes):
-        raise WorkflowError(
-            f"build returns {name!r} with chunks of unknown size, as a mask makes them: return an array of known shape"
-        )
-    if array.dtype.hasobject or array.dtype.fields is not None:
-        raise WorkflowError(
-            f"build returns {name!r} with {array.dtype} elements, which cannot be stored: "
-            "convert them to numbers or strings of fixed length"
-        )
+    return take_apart(call(workflow.path, workflow.build, params), workflow.path.name)
 
 
 def check(workflow: Workflow, params: Any, results: Mapping[str, Any]) -> tuple[Check, ...]:
@@ -135,6 +113,27 @@ def check(workflow: Workflow, params: Any, results: Mapping[str, Any]) -> tuple[
     if not isinstance(listed, Sequence) or not listed or not all(isinstance(item, Check) for item in listed):
         raise WorkflowError(f"check of workflow {workflow.path.name} returns no overspill.Check")
     return tuple(listed)
+
+
+def present(workflow: Workflow, params: Any, results: Mapping[str, Any], directory: Path) -> tuple[Path, ...]:
+    """The files that the workflow's `present`, if it has one, makes of `results` in `directory`.
+
+    Raises
+    ------
+    WorkflowError
+        If it fails, or returns anything else than paths of files in `directory`.
+    """
+    if workflow.present is None:
+        return ()
+    files = call(workflow.path, workflow.present, params, results, directory)
+    if not isinstance(files, Sequence) or not all(isinstance(file, Path) for file in files):
+        raise WorkflowError(f"present of workflow {workflow.path.name} returns no list of paths")
+    for file in files:
+        if not file.is_file() or not file.is_relative_to(directory):
+            raise WorkflowError(
+                f"present of workflow {workflow.path.name} names {file}, which is no file in {directory}"
+            )
+    return tuple(files)
 
 
 def call(path: Path, function: Callable[..., Any], *arguments: Any) -> Any:
