@@ -32,9 +32,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nbytes", default="32GiB", help="bytes of the array in host memory")
     parser.add_argument("--resident", default="32GiB", help="bytes of the array in GPU memory")
+    parser.add_argument("--resident-side", type=int, default=16384, help="rows, and columns, of a chunk of it")
     parser.add_argument("--memory", required=True, help="bytes of host memory for all workers together")
     parser.add_argument("--device-limit", default="8GiB", help="bytes of results on a GPU, but for what is resident")
-    parser.add_argument("--side", type=int, default=8192, help="rows, and columns, of a chunk")
+    parser.add_argument("--side", type=int, default=8192, help="rows, and columns, of a chunk of what is not")
     parser.add_argument("--threads", type=int, help="tasks that one GPU runs at a time; the cluster's default")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--stock-scale", type=float, default=0.25, help="share of limit and data that stock gets")
@@ -75,7 +76,7 @@ def compete(arguments: argparse.Namespace) -> None:
     resident = work == "resident"
     size = Size(
         nbytes=int(scale * parse_nbytes(arguments.resident if resident else arguments.nbytes)),
-        side=arguments.side,
+        side=arguments.resident_side if resident else arguments.side,
         repeats=arguments.repeats,
     )
     device_nbytes = size.nbytes if resident else int(scale * parse_nbytes(arguments.device_limit))
