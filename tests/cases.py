@@ -18,6 +18,8 @@ GPU_RATES = Rates(
     download_per_s=4e10,
     disk_per_s=1e9,
     recompute_per_s=1e9,
+    memory_per_s=4e12,
+    elementwise_per_s=1.5e13,
     task_s=5e-3,
     source="figures of a GPU made up for tests",
 )

@@ -1,7 +1,8 @@
 """What this host has, and how fast its parts are assumed to be until they are measured.
 
 The built-in figures are conservative: an H200's are 9/10 of what one server measured with all its GPUs busy
-(54 TFLOP/s float64, 52 GB/s up and 40 GB/s down per GPU); other GPUs get a PCIe 4 × 16 card's.
+(54 TFLOP/s float64, 52 GB/s up and 40 GB/s down per GPU, 4250 GB/s of its own memory); other GPUs get a PCIe 4 × 16
+card's. A core's are those of arrays just made: their pages are touched for the first time as they are written.
 """
 
 import os
@@ -63,6 +64,8 @@ def cpu_rates() -> Rates:
         download_per_s=5e9,
         disk_per_s=0.5e9,
         recompute_per_s=0.4e9,
+        memory_per_s=8e9,
+        elementwise_per_s=4e9 if "avx512f" in flags else 2e9,
         task_s=2e-3,
         source="built-in figures for a CPU core",
     )
@@ -78,6 +81,8 @@ def cuda_rates() -> Rates:
         download_per_s=36e9 if hopper else 20e9,
         disk_per_s=0.5e9,
         recompute_per_s=0.4e9,
+        memory_per_s=3800e9 if hopper else 400e9,
+        elementwise_per_s=14e12 if hopper else 3e12,
         task_s=5e-3,
         source=f"built-in figures for {name}" if hopper else f"built-in figures ({name} is not among those measured)",
     )

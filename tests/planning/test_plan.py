@@ -1,21 +1,28 @@
 import json
 
+import pytest
+
 from cases import resources
 from overspill.planning.alive import Demand
 from overspill.planning.footprint import PROCESS_NBYTES
 from overspill.planning.matmul import plan_matmul
+from overspill.planning.one_pass import Pass, Peak
 from overspill.planning.operands import Operand
+from overspill.planning.passes import plan_passes
 from overspill.planning.plan import Plan
 from overspill.planning.spilling import spill
 
 A = Operand((1000,) * 4, (1000,) * 4, "disk")
 
 
-def plan(*, products: int = 1, pool_nbytes: int = 2**40) -> Plan:
+def plan(*, products: int = 1, rest: int = 0, pool_nbytes: int = 2**40) -> Plan:
     given = resources(workers=2, pool_nbytes=pool_nbytes)
     product = plan_matmul(A, A, "float64", given)
     room = spill(Demand(), Demand(128_000_000), given)
-    return Plan((4000, 4000), "float64", 128_000_000, "host", 20, 2, (product,) * products, room, room, unsized_tasks=0)
+    passes = plan_passes([Pass(host_nbytes=2**30)] * rest, [Peak(0, 2**28, 2**27)] * rest, 128_000_000, given)
+    return Plan(
+        (4000, 4000), "float64", 128_000_000, "host", 20, 2, (product,) * products, passes, room, room, unsized_tasks=0
+    )
 
 
 def test_a_dict_is_plain_numbers_and_strings() -> None:
@@ -54,10 +61,33 @@ def test_without_products_there_is_nothing_to_predict() -> None:
     assert "predicted" not in str(nothing)
 
 
+def test_what_surrounds_products_adds_its_seconds() -> None:
+    rest, both, product = plan(products=0, rest=4), plan(rest=4), plan()
+    assert both.predicted_s == pytest.approx(rest.predicted_s + product.predicted_s)
+    assert "bound by host memory" in dict(rest.rows())["predicted"]
+    assert "the passes" in dict(both.rows())["predicted"]
+    assert rest.peak_host_nbytes == 3 * PROCESS_NBYTES + 128_000_000 + 2 * 2**27
+    assert both.peak_host_nbytes == max(rest.peak_host_nbytes, product.peak_host_nbytes)
+    found = json.loads(json.dumps(both.to_dict()))["passes"]
+    assert (found["tasks"], found["total"]["host_nbytes"], found["bound"]) == (4, 2**32, "host memory")
+
+
 def test_what_does_not_fit_is_warned_of_once_and_known_to_programs() -> None:
     tight = resources("cuda", workers=2, device_nbytes=2**20, pool_nbytes=2**40)
     kept, used = (spill(Demand(held, 2**22, 2**22), Demand(), tight) for held in (2**30, 2**23))
-    both = Plan((4000, 4000), "float64", 128_000_000, "device", 20, 2, (), kept, used, unsized_tasks=3)
+    both = Plan(
+        (4000, 4000),
+        "float64",
+        128_000_000,
+        "device",
+        20,
+        2,
+        (),
+        plan_passes([], [], 0, tight),
+        kept,
+        used,
+        unsized_tasks=3,
+    )
     (warning,) = json.loads(json.dumps(both.to_dict()))["warnings"]
     assert warning.startswith("a chunk of 4 MiB exceeds the limit of a GPU, 1 MiB")
     assert str(both).count(warning) == 1

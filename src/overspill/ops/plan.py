@@ -10,11 +10,12 @@ from dask.highlevelgraph import HighLevelGraph
 
 from overspill import backend, machine
 from overspill.errors import ArrayError
-from overspill.ops.chunks import read
 from overspill.ops.matmul import ProductLayer
+from overspill.ops.reading import read
 from overspill.planning.alive import demands
 from overspill.planning.matmul import MatmulPlan
 from overspill.planning.partial import partial
+from overspill.planning.passes import plan_passes
 from overspill.planning.plan import Plan
 from overspill.planning.resources import Resources, active
 from overspill.planning.spilling import spill
@@ -64,7 +65,8 @@ def plan_together(arrays: Sequence[da.Array]) -> Plan:
             raise ArrayError("x has chunks of unknown size: call x.compute_chunk_sizes() first")
     graph = HighLevelGraph.merge(*(x.dask for x in arrays))
     keys = list(flatten([x.__dask_keys__() for x in arrays]))
-    reading = read(graph, keys)
+    of_products = [key for layer in graph.layers.values() if isinstance(layer, ProductLayer) for key in layer.mapping]
+    reading = read(graph, keys, of_products)
     resources = _resources(on_device=any(work.device_nbytes for work in reading.works))
     slots = resources.workers * resources.threads
     last = arrays[-1]
@@ -76,6 +78,7 @@ def plan_together(arrays: Sequence[da.Array]) -> Plan:
         tasks=len(graph.cull(keys)),
         workers=resources.workers,
         products=_products(graph, reading.keys, resources),
+        passes=plan_passes(reading.passes, reading.peaks, sum(int(x.nbytes) for x in arrays), resources),
         persisted=spill(*demands(reading.works, slots, keep=True), resources),
         saved=spill(*demands(reading.works, slots, keep=False), resources),
         unsized_tasks=reading.unsized,

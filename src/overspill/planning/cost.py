@@ -80,9 +80,9 @@ def predict(traffic: Traffic, resources: Resources, rate: str) -> tuple[float, s
     if on_cpu:  # one core does it all, and the result is made where it stays
         steady = sum(spent.values())
     elif resources.threads == 1:
-        steady = _overlapped(*spent.values()) + share * download
+        steady = overlapped(*spent.values()) + share * download
     else:
-        steady = _overlapped(*spent.values(), share * download) + traffic.largest_tile * download
+        steady = overlapped(*spent.values(), share * download) + traffic.largest_tile * download
     first_panel = 0.0 if on_cpu else spent["link"] / rounds * traffic.panel_share
     return first_panel + steady + rounds * rates.task_s, bound
 
@@ -92,6 +92,7 @@ def prepare_s(traffic: Traffic, resources: Resources) -> float:
     return traffic.prepared_nbytes / (resources.rates.recompute_per_s * resources.workers * resources.threads)
 
 
-def _overlapped(*seconds: float) -> float:
+def overlapped(*seconds: float) -> float:
+    """Seconds of things that happen at once and hinder each other a little."""
     longest = max(seconds)
     return float(longest * sum((each / longest) ** OVERLAP for each in seconds) ** (1 / OVERLAP)) if longest else 0.0

@@ -1,10 +1,12 @@
 """What a computation will cost, as a table for people and as a dict for programs."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from overspill.planning.footprint import PROCESS_NBYTES
 from overspill.planning.matmul import MatmulPlan
+from overspill.planning.passes import Passes
 from overspill.planning.spilling import Spilling
 from overspill.units import format_nbytes, format_rate, format_seconds
 
@@ -24,8 +26,9 @@ class Plan:
     workers
         Processes that the plan counts on.
     products
-        The plans of the matrix products in the graph, of the tiles that are needed. What surrounds them is predicted in
-        bytes, not in seconds.
+        The plans of the matrix products in the graph, of the tiles that are needed, their operands made.
+    passes
+        The plan of everything else: elementwise work, reductions, re-layouts.
     persisted
         Chunks that exist at a time, and where they find room, when the result is persisted: all of it is kept.
     saved
@@ -49,6 +52,7 @@ class Plan:
     tasks: int
     workers: int
     products: tuple[MatmulPlan, ...]
+    passes: Passes
     persisted: Spilling
     saved: Spilling
     unsized_tasks: int
@@ -60,19 +64,25 @@ class Plan:
 
     @property
     def predicted_s(self) -> float:
-        """Seconds of all products, one after the other."""
-        return sum(product.predicted_s for product in self.products)
+        """Seconds of all products and of everything else, one after the other; nothing saved."""
+        return self.passes.predicted_s + sum(product.predicted_s for product in self.products)
 
     @property
     def peak_device_nbytes(self) -> int:
-        """Most bytes of stream buffers on one GPU."""
-        return max((product.peak_device_nbytes for product in self.products), default=0)
+        """Most bytes on one GPU of a product's stream buffers, or of other tasks that run at a time."""
+        return max([self.passes.device_nbytes, *(product.peak_device_nbytes for product in self.products)])
 
     @property
     def peak_host_nbytes(self) -> int:
-        """Most host memory of all processes: as if all products held theirs at once, the processes counted once."""
+        """Most host memory of all processes, if the result is persisted; an estimate where the sizes of chunks are.
+
+        Either as if all products held theirs at once, or what the chunks that exist at a time take, with what tasks
+        need besides, whichever is more.
+        """
         processes = PROCESS_NBYTES * (self.workers + 1)
-        return processes + sum(product.peak_host_nbytes - processes for product in self.products)
+        products = sum(product.peak_host_nbytes - processes for product in self.products)
+        chunks = self.persisted.host.held_nbytes + self.passes.temporary_nbytes
+        return processes + max(products, chunks)
 
     @property
     def warnings(self) -> list[str]:
@@ -108,7 +118,8 @@ class Plan:
             name = f"product {index + 1}" if len(self.products) > 1 else "product"
             rows.append((name, _describe_shape(product)))
             rows.extend(_describe(product))
-        if self.products:
+        rows.extend(self.passes.rows())
+        if self.products or self.passes.tasks:
             rows.append(("peak memory", _peaks(self.peak_host_nbytes, self.peak_device_nbytes)))
             rows.append(("predicted", _describe_time(self)))
         return rows
@@ -153,10 +164,17 @@ def _peaks(host: int, device: int) -> str:
 
 
 def _describe_time(plan: Plan) -> str:
-    bounds = " and ".join(dict.fromkeys(product.bound for product in plan.products))
-    figures = "; ".join(dict.fromkeys(product.figures for product in plan.products))
-    prepare_s = sum(product.prepare_s for product in plan.products)
-    product_s = plan.predicted_s - prepare_s
+    said = [_describe_product_time(plan.products)] if plan.products else []
+    if plan.passes.tasks:
+        said.append(f"the passes {plan.passes.seconds}" if said else plan.passes.seconds)
+    figures = dict.fromkeys([*(product.figures for product in plan.products), plan.passes.figures])
+    return "; ".join([*said, f"from {', '.join(figures)}"])
+
+
+def _describe_product_time(products: Sequence[MatmulPlan]) -> str:
+    bounds = " and ".join(dict.fromkeys(product.bound for product in products))
+    prepare_s = sum(product.prepare_s for product in products)
+    product_s = sum(product.predicted_s for product in products) - prepare_s
     made = f"{format_seconds(prepare_s)} to make the operands, then " if prepare_s else ""
-    rate = format_rate(plan.flop / product_s, "FLOP/s")
-    return f"{made}{format_seconds(product_s)} ({rate}), bound by {bounds}; from {figures}"
+    rate = format_rate(sum(product.flop for product in products) / product_s, "FLOP/s")
+    return f"{made}{format_seconds(product_s)} ({rate}), bound by {bounds}"

@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Speeds of one worker's device and its links, while all workers are busy.
+    """Speeds of one worker's device and its links, or of one core, while all workers are busy.
 
     Attributes
     ----------
@@ -20,6 +20,10 @@ class Rates:
         Reading a store, bytes per second of one task.
     recompute_per_s
         Making a chunk from a cheap graph, bytes per second of one task.
+    memory_per_s
+        Arrays read and written by elementwise work, bytes per second of one core or one device.
+    elementwise_per_s
+        Additions of float32, per second of one core in its cache or of one device; see `planning.operations`.
     task_s
         What one task costs besides its work, seconds.
     source
@@ -31,6 +35,8 @@ class Rates:
     download_per_s: float
     disk_per_s: float
     recompute_per_s: float
+    memory_per_s: float
+    elementwise_per_s: float
     task_s: float
     source: str
 
