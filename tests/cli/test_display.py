@@ -57,6 +57,16 @@ def test_report() -> None:
     assert not any("total.zarr" in line for line in lines)
 
 
+def test_long_names_keep_results_in_line() -> None:
+    display, console = shown()
+    arrays = {"wind/kinetic_energy": da.ones((4, 4), chunks=2), "wind/u": da.ones((4, 4), chunks=4)}
+    display.preview(preview(arrays))
+    lines = text(console).splitlines()
+    assert lines[0] == "wind/kinetic_energy 4 × 4 float64, 128 B, 4 blocks"
+    assert lines[1] == "wind/u              4 × 4 float64, 128 B, 1 block"
+    assert lines[2].startswith("tasks         ")
+
+
 def test_what_was_made() -> None:
     display, console = shown()
     arrays = {f"wind/{name}": Path(f"run/wind.zarr/{name}") for name in ("speed", "level")}

@@ -21,7 +21,7 @@ from overspill.runs.session import Interrupted, Job
 from overspill.units import format_nbytes, format_rate, format_seconds
 
 LABEL_WIDTH = 14
-"""Columns of a line before what it says."""
+"""Columns of a line before what it says, more where a name takes more."""
 
 
 class Display:
@@ -64,7 +64,8 @@ class Display:
         planned = preview.plan.rows(only_saved=True)
         # The plan's first row tells of one result; here there may be several, by name.
         rows = [(name, value) for name, value in planned if name != "result"]
-        self._rows([(result.name, _describe(result)) for result in preview.results] + rows)
+        self._rows([(result.name, _describe(result)) for result in preview.results])
+        self._rows(rows)
 
     def note(self, text: str) -> None:
         """Print a line beside the point."""
@@ -120,12 +121,13 @@ class Display:
         return f"{peak} at most, of a budget of {budget}{overflow}"
 
     def _rows(self, rows: list[tuple[str, str]], style: str = "cyan") -> None:
+        labels = max([LABEL_WIDTH, *(len(name) + 1 for name, _ in rows)])
         for name, value in rows:
             # Words are never cut: paths and addresses stay whole, to be copied.
-            width = max(20, self._console.width - LABEL_WIDTH)
+            width = max(20, self._console.width - labels)
             lines = textwrap.wrap(value, width, break_long_words=False, break_on_hyphens=False) or [""]
-            label = Text(f"{name:<{LABEL_WIDTH - 1}} ", style=style)
-            text = Text(("\n" + " " * LABEL_WIDTH).join(lines))
+            label = Text(f"{name:<{labels}}", style=style)
+            text = Text(("\n" + " " * labels).join(lines))
             self._console.print(label + text, soft_wrap=True)
 
 
