@@ -1,17 +1,17 @@
 """What a graph tells of the tasks that Dask will run: what they make, move, do and need."""
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
-from dask._task_spec import Alias, GraphNode, Task, convert_legacy_graph
+from dask._task_spec import Alias, GraphNode, Task, convert_legacy_graph, fuse_linear_task_spec
 from dask.blockwise import fuse_roots, optimize_blockwise
 from dask.highlevelgraph import HighLevelGraph
 from dask.order import order
 
-from overspill.ops.chunks import Extent, extents_of, target
-from overspill.ops.steps import is_view, scratch_nbytes, step_work
+from overspill.ops.chains import chain_peak, chain_to
+from overspill.ops.chunks import extents_of, target
+from overspill.ops.steps import step_work
 from overspill.planning.alive import Work
 from overspill.planning.one_pass import Pass, Peak
 
@@ -68,12 +68,14 @@ def read(graph: HighLevelGraph, keys: list[Any], planned: Collection[Any] = ()) 
         for key in positions
     ]
     apart = _with_inputs(planned, inputs)
-    tasks = {key: inputs[key] for key in ordered if isinstance(nodes[key], Task) and key not in apart}
-    steps = {key: _steps(plain, key, given) for key, given in tasks.items()}
+    ends = nodes.keys() & fuse_linear_task_spec(nodes, keys).keys()  # other tasks have no user but the next
+    chains = [
+        chain_to(plain, key, ends | apart) for key in ordered if key in ends - apart and isinstance(nodes[key], Task)
+    ]
     return Reading(
         works=works,
-        passes=[sum((step_work(plain, extents, step) for step in steps[key]), Pass()) for key in tasks],
-        peaks=[_peak(plain, extents, steps[key], given) for key, given in tasks.items()],
+        passes=[sum((step_work(plain, extents, step) for step in chain.steps), Pass()) for chain in chains],
+        peaks=[chain_peak(plain, extents, chain) for chain in chains],
         keys=nodes.keys(),
         unsized=len(guessed & nodes.keys()),
     )
@@ -95,54 +97,3 @@ def _with_inputs(keys: Iterable[Any], inputs: Mapping[Any, Collection[Any]]) -> 
             found.add(key)
             pending.extend(inputs[key])
     return found
-
-
-def _steps(nodes: Mapping[Any, GraphNode], key: Any, given: Set[Any]) -> list[Any]:
-    """The steps from what is `given` to `key`, each after those that it takes."""
-    found: dict[Any, None] = {}
-    pending = [key]
-    while pending:
-        step = pending[-1]
-        missing = [
-            name
-            for other in nodes[step].dependencies
-            if (name := target(nodes, other)) in nodes and name not in given and name not in found
-        ]
-        if missing:
-            pending.extend(missing)
-        else:
-            found.setdefault(pending.pop())
-    return list(found)
-
-
-def _peak(nodes: Mapping[Any, GraphNode], extents: Mapping[Any, Extent], steps: list[Any], given: Set[Any]) -> Peak:
-    """Most bytes of one task that takes what is `given` and goes through `steps`: what nobody needs any more goes."""
-    in_memory_of: dict[Any, set[Any]] = {}  # a view lies in that of the steps it comes from
-    for step in steps:
-        node = nodes[step]
-        sources = [in_memory_of.get(target(nodes, other), set()) for other in node.dependencies]
-        in_memory_of[step] = set().union(*sources) if isinstance(node, Task) and is_view(nodes, node) else {step}
-    waiting = Counter(
-        owner
-        for step in steps
-        for other in nodes[step].dependencies
-        for owner in in_memory_of.get(target(nodes, other), ())
-    )
-    waiting.update(in_memory_of[steps[-1]])  # the result stays
-    device = sum(extents[key].device_nbytes for key in given)
-    host = sum(extents[key].host_nbytes for key in given)
-    ends_nbytes = host + extents[steps[-1]].host_nbytes
-    device_most, host_most = device, host
-    for step in steps:
-        if step in in_memory_of[step]:
-            device += extents[step].device_nbytes
-            host += extents[step].host_nbytes
-        device_most = max(device_most, device)
-        host_most = max(host_most, host + scratch_nbytes(nodes, extents, step))
-        for other in nodes[step].dependencies:
-            for owner in in_memory_of.get(target(nodes, other), ()):
-                waiting[owner] -= 1
-                if not waiting[owner]:
-                    device -= extents[owner].device_nbytes
-                    host -= extents[owner].host_nbytes
-    return Peak(device_most, host_most, max(0, host_most - ends_nbytes))
