@@ -17,7 +17,7 @@ from overspill.kernels.fused_numpy import BLOCK_NBYTES
 from overspill.ops.chunks import Extent, referred, target
 from overspill.ops.residence import TILE_NAME
 from overspill.planning.one_pass import Pass
-from overspill.planning.operations import Operations, weigh
+from overspill.planning.operations import NOTHING, Operations, weigh
 
 _GETTERS = (operator.getitem, chunk.getitem, getter, getter_inline, getter_nofancy)
 
@@ -43,7 +43,8 @@ def step_work(nodes: Mapping[Any, GraphNode], extents: Mapping[Any, Extent], key
         return Pass(uploaded_nbytes=from_host, host_nbytes=2 * loose)
     if from_device == result.host_nbytes and not from_host:
         return Pass(downloaded_nbytes=from_device)
-    operations = _operations(task, result) * max(_elements(extent) for extent in (result, *inputs))
+    elements = max(_elements(extent) for extent in (result, *inputs))
+    operations = _operations(task, result, reduces=_elements(result) < elements) * elements
     if not from_device:
         return Pass(host_nbytes=from_host + result.host_nbytes, on_host=operations)
     return Pass(
@@ -79,17 +80,20 @@ def scratch_nbytes(nodes: Mapping[Any, GraphNode], extents: Mapping[Any, Extent]
 
 
 def _expression(task: Task) -> Expression | None:
-    found = getattr(_inner(task.func), "expression", None)
-    return found if isinstance(found, Expression) else None
+    # Functions that ask for their block's place are wrapped, and stand among the arguments.
+    functions = (_inner(task.func), *(argument.value for argument in task.args if isinstance(argument, DataNode)))
+    found = (getattr(function, "expression", None) for function in functions)
+    return next((expression for expression in found if isinstance(expression, Expression)), None)
 
 
-def _operations(task: Task, result: Extent) -> Operations:
-    """What `task` does to an element."""
+def _operations(task: Task, result: Extent, *, reduces: bool) -> Operations:
+    """What `task` does to an element; at the least it adds it to others, if it `reduces` them."""
+    dtype = result.dtype or np.dtype(np.float64)
     expression = _expression(task)
     if expression is not None:
         calls = (weigh(call.function, call.dtype.kind, call.dtype.itemsize) for call in expression.calls)
-        return sum(calls, Operations())
-    name, dtype = _name(task.func), result.dtype or np.dtype(np.float64)
+        return sum(calls, weigh("add", dtype.kind, dtype.itemsize) if reduces else NOTHING)
+    name = _name(task.func)
     if name == "pow" and isinstance(exponent := task.args[-1], DataNode) and exponent.value == 2:
         name = "square"
     return weigh(name, dtype.kind, dtype.itemsize)

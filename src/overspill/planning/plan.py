@@ -74,14 +74,17 @@ class Plan:
 
     @property
     def peak_host_nbytes(self) -> int:
-        """Most host memory of all processes, if the result is persisted; an estimate where the sizes of chunks are.
+        """Most host memory of all processes, if the result is persisted.
 
-        Either as if all products held theirs at once, or what the chunks that exist at a time take, with what tasks
-        need besides, whichever is more.
+        Either as if all products held theirs at once, or, if there is more than products, the chunks in host memory
+        that exist at a time and what tasks need besides: whichever is more.
         """
+        return self._peak_host_nbytes(self.persisted)
+
+    def _peak_host_nbytes(self, room: Spilling) -> int:
         processes = PROCESS_NBYTES * (self.workers + 1)
         products = sum(product.peak_host_nbytes - processes for product in self.products)
-        chunks = self.persisted.host.held_nbytes + self.passes.temporary_nbytes
+        chunks = room.in_host_nbytes + self.passes.temporary_nbytes if self.passes.tasks else 0
         return processes + max(products, chunks)
 
     @property
@@ -120,7 +123,8 @@ class Plan:
             rows.extend(_describe(product))
         rows.extend(self.passes.rows())
         if self.products or self.passes.tasks:
-            rows.append(("peak memory", _peaks(self.peak_host_nbytes, self.peak_device_nbytes)))
+            host = self._peak_host_nbytes(self.saved if only_saved else self.persisted)
+            rows.append(("peak memory", _peaks(host, self.peak_device_nbytes)))
             rows.append(("predicted", _describe_time(self)))
         return rows
 
