@@ -63,6 +63,20 @@ class Expression:
         return last | {value.number: len(self.calls) for value in self.outputs}
 
 
+def identity(dtype: np.dtype[Any]) -> Expression:
+    """An array's own elements."""
+    return Expression((dtype,), (), (Value(0),), single=True)
+
+
+def followed(expression: Expression, function: str, dtype: np.dtype[Any], *others: Scalar) -> Expression:
+    """`expression`, of one output, and `function` of that and `others`; a cast to the type it has already is none."""
+    if function == "astype" and expression.dtypes[0] == dtype:
+        return expression
+    call = Call(function, (*expression.outputs, *others), dtype)
+    result = Value(len(expression.inputs) + len(expression.calls))
+    return Expression(expression.inputs, (*expression.calls, call), (result,), single=True)
+
+
 def interpret(expression: Expression, xp: Any, arrays: Sequence[Any]) -> tuple[Any, ...]:
     """The outputs of `expression`, one call of `xp`'s functions after the other."""
     values = list(arrays)

@@ -1,6 +1,7 @@
 """Functions of arrays, element by element, as one pass over each chunk."""
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from overspill import backend
 from overspill.errors import ArrayError, DTypeError
 from overspill.kernels.tracing import StandIn
 from overspill.ops.fusion import Call, Fused, Plain, fuse
+from overspill.ops.origin import note
 
 
 def elementwise(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -92,12 +94,24 @@ def _lazily(fused: Fused | Plain, arrays: Sequence[da.Array]) -> Any:
         pairs += [x, tuple(range(ndim - x.ndim, ndim))]
     token = tokenize(fused, *arrays)
     metas = [backend.meta(residence, dtype, ndim) for dtype in fused.dtypes]
+    results: tuple[da.Array, ...]
     if fused.single:
-        return _blockwise(fused, ndim, pairs, dtype=fused.dtypes[0], meta=metas[0], name=f"{fused.name}-{token}")
+        results = (_blockwise(fused, ndim, pairs, dtype=fused.dtypes[0], meta=metas[0], name=f"{fused.name}-{token}"),)
+    else:
+        results = _several(fused, ndim, pairs, metas, token)
+    if isinstance(fused, Fused):
+        for number, y in enumerate(results):
+            note(y, fused, number, arrays)
+    return results[0] if fused.single else results
+
+
+def _several(
+    fused: Fused | Plain, ndim: int, pairs: Sequence[Any], metas: Sequence[Any], token: str
+) -> tuple[da.Array, ...]:
     tuples = np.empty((0,) * ndim, object)
     together = _blockwise(fused, ndim, pairs, dtype=tuples.dtype, meta=tuples, name=f"{fused.name}-all-{token}")
     return tuple(
-        da.map_blocks(_item, together, number, dtype=dtype, meta=meta, name=f"{fused.name}-{number}-{token}")
+        da.map_blocks(operator.getitem, together, number, dtype=dtype, meta=meta, name=f"{fused.name}-{number}-{token}")
         for number, (dtype, meta) in enumerate(zip(fused.dtypes, metas, strict=True))
     )
 
@@ -112,7 +126,3 @@ def _blockwise(fused: Fused | Plain, ndim: int, pairs: Sequence[Any], **keywords
             f"unknown sizes call x.compute_chunk_sizes() first"
         ) from None
     return y
-
-
-def _item(chunks: Any, number: int) -> Any:
-    return chunks[number]

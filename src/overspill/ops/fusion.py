@@ -56,7 +56,7 @@ class Fused:
 
     def __call__(self, *chunks: Any) -> Any:
         """What the function returns for `chunks`."""
-        chunks = _in_one_place(chunks)
+        chunks = in_one_place(chunks)
         if backend.is_device_array(chunks[0]):
             from overspill.kernels import fused_cuda
 
@@ -77,7 +77,7 @@ class Plain:
 
     def __call__(self, *chunks: Any) -> Any:
         """What the function returns for `chunks`."""
-        chunks = _in_one_place(chunks)
+        chunks = in_one_place(chunks)
         arguments, keywords = self.call.split(chunks)
         results = self.call.function(*arguments, **keywords)
         # A result that does not depend on all arguments may lack some of their dimensions.
@@ -88,7 +88,7 @@ class Plain:
         return tuple(xp.broadcast_to(x, shape) for x in results)
 
 
-def _in_one_place(chunks: tuple[Any, ...]) -> tuple[Any, ...]:
+def in_one_place(chunks: tuple[Any, ...]) -> tuple[Any, ...]:
     """`chunks` all on the device if one of them is there."""
     return tuple(map(backend.to_device, chunks)) if any(map(backend.is_device_array, chunks)) else chunks
 
