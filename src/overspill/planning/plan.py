@@ -64,7 +64,7 @@ class Plan:
 
     @property
     def predicted_s(self) -> float:
-        """Seconds of all products and of everything else, one after the other; nothing saved."""
+        """Seconds of all products and of everything else, one after the other; nothing spilled, nothing saved."""
         return self.passes.predicted_s + sum(product.predicted_s for product in self.products)
 
     @property
@@ -100,6 +100,7 @@ class Plan:
             "peak_device_nbytes": self.peak_device_nbytes,
             "peak_host_nbytes": self.peak_host_nbytes,
             "warnings": self.warnings,
+            "advice": self.passes.advice,
         }
 
     def rows(self, *, only_saved: bool = False) -> list[tuple[str, str]]:
@@ -171,8 +172,8 @@ def _describe_time(plan: Plan) -> str:
     said = [_describe_product_time(plan.products)] if plan.products else []
     if plan.passes.tasks:
         said.append(f"the passes {plan.passes.seconds}" if said else plan.passes.seconds)
-    figures = dict.fromkeys([*(product.figures for product in plan.products), plan.passes.figures])
-    return "; ".join([*said, f"from {', '.join(figures)}"])
+    figures = [product.figures for product in plan.products] + [plan.passes.figures] * bool(plan.passes.tasks)
+    return "; ".join([*said, f"from {', '.join(dict.fromkeys(figures))}"])
 
 
 def _describe_product_time(products: Sequence[MatmulPlan]) -> str:
