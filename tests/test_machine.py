@@ -5,6 +5,7 @@ import pytest
 
 from overspill import backend, machine
 from overspill.planning.arithmetic import SUPPORTED, arithmetic
+from overspill.planning.operations import weigh
 from overspill.planning.resources import using
 
 
@@ -48,6 +49,17 @@ def test_every_element_type_has_a_rate_on_a_gpu(monkeypatch: pytest.MonkeyPatch,
     for dtype in SUPPORTED:
         assert rates.gemm_flop_per_s[arithmetic(dtype, "cuda").rate] > 0
     assert name in rates.source
+
+
+def test_a_kernel_of_sines_and_cosines_takes_about_what_it_was_measured_to_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``sin(x)**2 + cos(x)*x`` of float32 in GPU memory, 1690 GB/s read and written on an H200."""
+    monkeypatch.setattr(backend, "gpus", lambda: (backend.GPU("NVIDIA H200", 2**34),))
+    rates = machine.cuda_rates()
+    weight = sum(weigh(function, "f", 4).cupy for function in ("sin", "square", "cos", "multiply", "add"))
+    per_element_s = max(8 / rates.memory_per_s, weight / rates.elementwise_per_s)
+    assert 0.75 < 8 / per_element_s / 1690e9 < 1.25
 
 
 def test_budgets_not_given_are_shares_of_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
