@@ -24,8 +24,10 @@ except ModuleNotFoundError as error:
         "pip install '.[examples]'"
     ) from None
 
-SMALLEST, LARGEST_RADIUS = 64, 8.0
-"""Pixels of a side of the picture and of a chunk, which the filters must not reach across; and sigma of the blur."""
+LARGEST_RADIUS = 8.0
+
+SMALLEST_SIDE = 64
+"""Of the picture and of a chunk, in pixels: filters reach half as far."""
 
 MOST_CHUNKS = 50_000
 
@@ -60,8 +62,8 @@ class Params:
 
     def __post_init__(self) -> None:
         for name in ("height", "width", "chunk"):
-            if (value := getattr(self, name)) < SMALLEST:
-                raise ValueError(f"{name}={value} is too small for the filters: take {SMALLEST} pixels or more")
+            if (value := getattr(self, name)) < SMALLEST_SIDE:
+                raise ValueError(f"{name}={value} is too small for the filters: take {SMALLEST_SIDE} pixels or more")
         if not 0 <= self.noise <= self.radius <= LARGEST_RADIUS:
             raise ValueError(
                 f"noise={self.noise:g} and radius={self.radius:g} must be in order, 0 ≤ noise ≤ radius ≤ "

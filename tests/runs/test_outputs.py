@@ -64,6 +64,14 @@ def test_a_dataset_comes_back_and_xarray_reads_it(tmp_path: Path) -> None:
         xr.testing.assert_identical(read, dataset())
 
 
+def test_how_a_file_had_it_is_left_out(tmp_path: Path) -> None:
+    x = dataset()
+    x.speed.encoding = {"dtype": "int16", "scale_factor": 0.5, "_FillValue": -1}
+    x.place.attrs["_FillValue"] = np.float64("nan")
+    results = stored(take_apart({"wind": x}, "some.py"), tmp_path)
+    xr.testing.assert_identical(results["wind"], dataset())
+
+
 def test_paths(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
     assert directory.array("C") == tmp_path / "C.zarr"
@@ -74,6 +82,7 @@ def test_paths(tmp_path: Path) -> None:
     ("variables", "message"),
     [
         ({"a b": ("x", np.arange(3))}, "names a result 'a b'"),
+        ({"u": ("x", np.arange(3), {"_FillValue": -999})}, "'u' has the _FillValue -999: put NaN in its place"),
         ({"words": ("x", np.array(["a", None, "b"], object))}, "'some/words' with object elements"),
     ],
 )
