@@ -1,6 +1,7 @@
 """The image workflow: the same picture however it is cut, scikit-image's own, and a preview."""
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from overspill.cluster import Cluster
-from overspill.errors import UsageError
+from overspill.errors import UsageError, WorkflowError
 from overspill.runs import ground, params, session, workflow
 from runs.watched import Watched
 
@@ -99,3 +100,9 @@ def test_a_run_leaves_a_preview(
 def test_unusable_parameters(settings: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         read(**settings)
+
+
+def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    with pytest.raises(WorkflowError, match=r"skimage, which is not installed: pip install '\.\[examples\]'"):
+        workflow.load(LOADED.path)

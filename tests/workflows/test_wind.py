@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +213,9 @@ def test_no_netcdf(tmp_path: Path, small: Path) -> None:
         built(tmp_path / "gone.nc")
     with pytest.raises(UsageError, match="tile=0 leaves nothing of the file"):
         built(small, tile="0")
+
+
+def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xarray", None)
+    with pytest.raises(WorkflowError, match=r"xarray, which is not installed: pip install '\.\[examples\]'"):
+        workflow.load(LOADED.path)
