@@ -74,7 +74,7 @@ class Params:
         if self.height * self.width > MOST_CHUNKS * self.chunk**2:
             least = math.ceil(math.sqrt(self.height * self.width / MOST_CHUNKS))
             raise ValueError(
-                f"chunk={self.chunk} cuts the picture into more than {MOST_CHUNKS:,}: take {least} or more"
+                f"chunk={self.chunk} cuts the picture into more than {MOST_CHUNKS:,} chunks: take {least} or more"
             )
 
     @property
@@ -162,9 +162,10 @@ def mosaic() -> np.ndarray:
 
 def picture(params: Params) -> da.Array:
     """The mosaic again and again, in chunks that one task each takes from it."""
+    # Arrays of NumPy's make NumPy chunks, on clusters of GPUs too.
     tile = da.from_array(mosaic(), chunks=-1)
     rows, columns = (
-        da.arange(size, chunks=params.chunk) % period
+        da.from_array(np.arange(size) % period, chunks=params.chunk)
         for size, period in zip((params.height, params.width), tile.shape, strict=False)
     )
     return da.blockwise(pick, "ijc", rows, "i", columns, "j", tile, "yxc", concatenate=True, dtype=tile.dtype)

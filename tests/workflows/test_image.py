@@ -94,7 +94,7 @@ def test_a_run_leaves_a_preview(
         ({"noise": "3"}, "noise=3 and radius=2 must be in order"),
         ({"amount": "-1"}, "amount=-1 and lift=0.8 must be 0 or more"),
         ({"lift": "inf"}, "amount=0.5 and lift=inf must be 0 or more"),
-        ({"height": "1000000", "width": "1000000"}, "chunk=100 cuts the picture .* 50,000: take 4473 or more"),
+        ({"height": "1000000", "width": "1000000"}, "chunk=100 cuts the picture .* 50,000 chunks: take 4473 or more"),
     ],
 )
 def test_unusable_parameters(settings: dict[str, str], message: str) -> None:
