@@ -22,7 +22,7 @@ class Place:
     function
         Which extreme.
     dtype
-        Type of the elements, and of places beside them: float64, which is exact to 2**53, or another wide one.
+        Of records: one that holds the elements exactly, and places below 2**53.
     """
 
     function: Literal["minimum", "maximum"]
@@ -40,14 +40,12 @@ class Place:
     def of_block(self, values: NDArray[Any], axes: tuple[int, ...]) -> Parts:
         """By NumPy's own search."""
         find = np.argmin if self.function == "minimum" else np.argmax
-        if len(axes) == values.ndim:
-            flat, axis = values.reshape(-1), 0
-            kept = (1,) * values.ndim
-        else:
-            flat, (axis,) = values, axes
-            kept = tuple(1 if i == axis else size for i, size in enumerate(values.shape))
-        places = find(flat, axis=axis, keepdims=True)
-        return np.take_along_axis(flat, places, axis).reshape(kept), places.reshape(kept)
+        if len(axes) < values.ndim:
+            places = find(values, axis=axes[0], keepdims=True)
+            return np.take_along_axis(values, places, axes[0]), places
+        flat, kept = values.reshape(-1), (1,) * values.ndim
+        place = find(flat)
+        return flat[place].reshape(kept), place.reshape(kept)
 
     def of_elements(self, xp: Any, values: Any, places: Any) -> Parts:
         """Each where it is."""
@@ -67,7 +65,8 @@ class Place:
         """The more extreme one, or of equals the first."""
         (value_a, place_a), (value_b, place_b) = a, b
         unknown_a, unknown_b = value_a != value_a, value_b != value_b
-        beyond = value_b < value_a if self.function == "minimum" else value_b > value_a
+        with np.errstate(invalid="ignore"):  # NumPy warns of complex numbers that are none
+            beyond = value_b < value_a if self.function == "minimum" else value_b > value_a
         equal = (value_a == value_b) | (unknown_a & unknown_b)
         second = (~unknown_a & (beyond | unknown_b)) | (equal & (place_b < place_a))
         return xp.where(second, value_b, value_a), xp.where(second, place_b, place_a)

@@ -181,14 +181,13 @@ def _place(name: str, function: Literal["minimum", "maximum"], x: Any, axis: Any
     if len(axes) > 1 and axis is not None:
         raise ArrayError(f"{name} takes one axis, or None for all, not {axis!r}: reshape the array first")
     check_elements(name, x, axes)
-    dtype = wide(x.dtype)
     return reduced(
         name,
         x,
         axes,
         keepdims,
-        prepare=cast(dtype),
-        reduction=Place(function, dtype),
+        prepare=cast(x.dtype.newbyteorder("=")),
+        reduction=Place(function, wide(x.dtype)),
         result=_place_of,
         dtype=np.dtype(np.int64),
     )
