@@ -3,8 +3,9 @@
     python benchmarks/elementwise_cpu.py [--nbytes 512MiB] [--chunk 16MiB] [--repeats 7]
 
 Prints the rates of contenders timed in turn in one run, after comparing their results, for operands in memory: this
-library's `elementwise`, the same expression of Dask arrays, and, where they are installed, numexpr and numba a chunk.
-Writes ``results/elementwise_cpu.json``.
+library's `elementwise` and `mean`, the same expression of Dask arrays, and, where they are installed, numexpr and numba
+a chunk. Before that, while no contender has left memory behind, the peak memory of all processes beside the plan's
+figure. Writes ``results/elementwise_cpu.json``.
 """
 
 import argparse
@@ -20,8 +21,9 @@ import numpy as np
 import record
 from distributed import wait
 
+import memory
 import overspill as osp
-from overspill.units import parse_nbytes
+from overspill.units import format_nbytes, parse_nbytes
 
 WORKERS = 2
 
@@ -59,30 +61,52 @@ def main() -> None:
     arguments = parser.parse_args()
     nbytes, chunk_nbytes = parse_nbytes(arguments.nbytes), parse_nbytes(arguments.chunk)
     outcomes: dict[str, dict[str, list[float]]] = {}
-    print(f"{'expression':<20} {'contender':<12} {'min':>7} {'median':>7} {'max':>7}   GB/s  of stock, pair by pair")
+    peaks: dict[str, dict[str, int]] = {}
     with osp.cluster(gpu=False, n_workers=WORKERS, dashboard_address=None):
         for dtype in ("float32", "float64"):
             itemsize = np.dtype(dtype).itemsize
             generator = da.random.default_rng(np.random.PCG64(0))
             x = (10 * generator.random(nbytes // itemsize, chunks=chunk_nbytes // itemsize)).astype(dtype).persist()
             wait(x)
-            for expression in EXPRESSIONS:
-                name = f"{expression.__name__}, {dtype}"
-                outcomes[name] = seconds = race(contenders(expression, x), arguments.repeats)
-                for contender, times in seconds.items():
-                    pairs = zip(seconds["stock dask"], times, strict=True)
-                    ratio = statistics.median(stock / own for stock, own in pairs)
-                    rate = x.nbytes / statistics.median(times) / 1e9
-                    print(f"{name:<20} {contender:<12} {record.spread(times)} {rate:6.2f}  {ratio:.2f}", flush=True)
+            names = {expression: f"{expression.__name__}, {dtype}" for expression in EXPRESSIONS}
+            peaks |= {name: peak_nbytes(fused_mean(expression, x)) for expression, name in names.items()}
+            for expression, name in names.items():
+                outcomes[name] = race(contenders(expression, x), arguments.repeats)
+                report(name, outcomes[name], peaks[name], x.nbytes)
             del x
     settings = {"nbytes": nbytes, "chunk_nbytes": chunk_nbytes, "workers": WORKERS}
-    path = record.write("elementwise_cpu", {"settings": settings, "seconds": outcomes}, arguments.results)
+    figures = {"settings": settings, "seconds": outcomes, "peak_nbytes": peaks}
+    path = record.write("elementwise_cpu", figures, arguments.results)
     print(f"\nwritten: {path}")
+
+
+def report(name: str, seconds: dict[str, list[float]], peak: dict[str, int], nbytes: int) -> None:
+    """Print what is known of one expression."""
+    measured, planned = peak["measured"], peak["planned"]
+    print(f"\n{name}: peak memory {format_nbytes(measured)}, {measured / planned:.2f} of the plan's")
+    print(f"  {'contender':<12} {'min':>7} {'median':>7} {'max':>7}   GB/s  of stock, pair by pair")
+    for contender, times in seconds.items():
+        ratio = statistics.median(stock / own for stock, own in zip(seconds["stock dask"], times, strict=True))
+        rate = nbytes / statistics.median(times) / 1e9
+        print(f"  {contender:<12} {record.spread(times)} {rate:6.2f}  {ratio:.2f}", flush=True)
+
+
+def fused_mean(expression: Callable[[Any], Any], x: da.Array) -> da.Array:
+    """The mean as this library builds it."""
+    return osp.mean(osp.elementwise(expression)(x))
+
+
+def peak_nbytes(y: da.Array) -> dict[str, int]:
+    """What computing `y` takes, of all processes together, measured and planned."""
+    plan = osp.plan(y)
+    with memory.sampled(interval_s=0.02) as peak:
+        y.compute()
+    return {"measured": peak.nbytes, "planned": plan.peak_host_nbytes}
 
 
 def contenders(expression: Callable[[Any], Any], x: da.Array) -> dict[str, da.Array]:
     """The mean of `expression` as each contender builds it."""
-    built = {"stock dask": expression(x).mean(), "overspill": osp.elementwise(expression)(x).mean()}
+    built = {"stock dask": expression(x).mean(), "overspill": fused_mean(expression, x)}
     if importlib.util.find_spec("numexpr"):
         built["numexpr"] = x.map_blocks(with_numexpr, EXPRESSIONS[expression], dtype=x.dtype).mean()
     if importlib.util.find_spec("numba"):

@@ -17,8 +17,11 @@ def test_every_contender_ends_right(tmp_path: Path) -> None:
     small = ["--nbytes", "1MiB", "--chunk", "256KiB", "--repeats", "2", "--results", str(tmp_path)]
     done = subprocess.run([sys.executable, str(BENCHMARK), *small], capture_output=True, text=True, env=environment())
     assert done.returncode == 0, done.stderr
-    seconds = json.loads((tmp_path / "elementwise_cpu.json").read_text())["seconds"]
+    figures = json.loads((tmp_path / "elementwise_cpu.json").read_text())
+    seconds = figures["seconds"]
     assert len(seconds) == 6
     for contenders in seconds.values():
         assert {"stock dask", "overspill"} <= contenders.keys()
         assert all(len(times) == 2 for times in contenders.values())
+    for peak in figures["peak_nbytes"].values():
+        assert 0 < peak["measured"] <= peak["planned"]
