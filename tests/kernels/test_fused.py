@@ -1,5 +1,6 @@
 """Expressions in one pass, against the same functions on whole arrays; one body for NumPy and CuPy."""
 
+import math
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from overspill.kernels import fused_numpy
 from overspill.kernels.tracing import Elements, trace
+from overspill.memory import copying
 
 UNARY = ["negative", "absolute", "square", "sqrt", "exp", "log", "sin", "cos", "tanh", "floor", "sign", "conjugate"]
 BINARY = [
@@ -150,6 +152,46 @@ def test_any_layout(view: Callable[[Any], Any]) -> None:
     expression = trace(lambda a: np.sqrt(a) + a, [Elements(x.dtype.newbyteorder("="))], {})
     (actual,) = fused_numpy.evaluate(expression, [x])
     np.testing.assert_array_equal(actual, np.sqrt(x) + x)
+
+
+@given(
+    shape=st.lists(st.integers(0, 30), min_size=1, max_size=3),
+    orders=st.lists(st.permutations(range(3)), min_size=2, max_size=3),
+    dtypes=st.lists(st.sampled_from(["float64", "float32", "int32", ">f8"]), min_size=3, max_size=3),
+    length=st.integers(1, 200),
+)
+@settings(deadline=None)
+@pytest.mark.parametrize("most_lines", [0, copying.MOST_LINES])
+def test_arrays_of_different_memory_orders(
+    most_lines: int, shape: list[int], orders: list[list[int]], dtypes: list[str], length: int
+) -> None:
+    def function(*x: Any) -> Any:
+        return np.where(x[0] > x[1], x[-1] * x[1], x[0].real), x[0] + x[-1]
+
+    arrays = []
+    for order, dtype in zip(orders, dtypes, strict=False):
+        axes = [axis for axis in order if axis < len(shape)]
+        x = sample("float64" if dtype != "int32" else dtype, math.prod(shape), len(arrays)).astype(dtype)
+        arrays.append(x.reshape([shape[axis] for axis in axes]).transpose(np.argsort(axes)))
+    arrays[1] = arrays[1][..., :1]
+    expression = trace(function, [Elements(x.dtype.newbyteorder("=")) for x in arrays], {})
+    with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
+        patch.setattr(copying, "MOST_LINES", most_lines)
+        patch.setattr(fused_numpy, "BLOCK_NBYTES", 8 * length)
+        results = fused_numpy.evaluate(expression, arrays)
+        for actual, wanted in zip(results, function(*arrays), strict=True):
+            assert_close(actual, wanted, exact=True)
+
+
+@pytest.mark.parametrize("shape", [(1100, copying.MOST_LINES + 1), (512, 512)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+def test_a_matrix_and_its_transpose(shape: tuple[int, int], dtype: str) -> None:
+    x, y = (np.random.default_rng(seed).random(shape).astype(dtype) for seed in range(2))
+    y = y.reshape(shape[::-1]).T
+    expression = trace(lambda a, b: np.sqrt(a) + b, [Elements(x.dtype)] * 2, {})
+    (actual,) = fused_numpy.evaluate(expression, [x, y])
+    assert actual.flags.c_contiguous
+    np.testing.assert_array_equal(actual, np.sqrt(x) + y)
 
 
 def test_chunks_of_another_type_than_their_array_says() -> None:

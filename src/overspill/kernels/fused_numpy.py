@@ -2,9 +2,12 @@
 
 NumPy's own loops are vectorised, also those of exp, tanh and their like, which compilers leave to one call an element.
 Results are those of the same functions on whole arrays.
+
+Arrays of one memory order are walked along it. Where orders differ, as in ``x + x.T``, blocks are parts of rows and of
+columns, and what lies across them is gathered into rows first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ from numpy.typing import NDArray
 
 from overspill.kernels.expression import Expression
 from overspill.kernels.steps_numpy import steps_of
+from overspill.memory.copying import block_shape, buffer_like, crossing_axes, cut, fastest_axis, gather
 
 BLOCK_NBYTES = 2**18
 """Bytes of a block: a handful of them fit the second-level cache of a core."""
@@ -30,26 +34,75 @@ def evaluate(expression: Expression, arrays: Sequence[NDArray[Any]]) -> tuple[ND
     """
     steps, scratch_dtypes = steps_of(expression)
     dtypes = expression.dtypes
-    count = len(arrays)
     length = max(1, BLOCK_NBYTES // max(dtype.itemsize for dtype in (*expression.inputs, *dtypes, *scratch_dtypes)))
-    given, made = ["readonly"], ["writeonly", "allocate"]
-    operands_flags: list[Any] = [given] * count + [made] * len(dtypes)
-    blocks = np.nditer(
-        [*arrays, *[None] * len(dtypes)],
+    scratch = [np.empty(length, dtype) for dtype in scratch_dtypes]
+    arrays = np.broadcast_arrays(*arrays)
+    if axes := crossing_axes(arrays):
+        outputs, blocks = _crosswise(arrays, expression.inputs, dtypes, block_shape(arrays[0].shape, axes, length))
+    else:
+        outputs, blocks = _along(arrays, expression.inputs, dtypes, length)
+    for operands in blocks:
+        size, shape = operands[0].size, operands[0].shape
+        registers = [*operands, *(each[:size].reshape(shape) for each in scratch)]
+        for step in steps:
+            step(registers)
+    return outputs
+
+
+Walk = tuple[tuple[NDArray[Any], ...], Iterator[Sequence[NDArray[Any]]]]
+"""New arrays, and blocks of the inputs together with those of the new arrays, which are filled as one goes."""
+
+
+def _along(
+    arrays: Sequence[NDArray[Any]], given: Sequence[np.dtype[Any]], made: Sequence[np.dtype[Any]], length: int
+) -> Walk:
+    """In the order that the elements of all arrays have in memory."""
+    flags: list[Any] = [["readonly"]] * len(given) + [["writeonly", "allocate"]] * len(made)
+    walk = np.nditer(
+        [*arrays, *[None] * len(made)],
         flags=["external_loop", "buffered", "zerosize_ok"],
-        op_flags=operands_flags,
-        op_dtypes=[*expression.inputs, *dtypes],
+        op_flags=flags,
+        op_dtypes=[*given, *made],
         casting="same_kind",
         order="K",
         buffersize=length,
     )
-    scratch = [np.empty(length, dtype) for dtype in scratch_dtypes]
-    with blocks:
-        if blocks.itersize:
-            for operands in blocks:
-                operands = operands if isinstance(operands, tuple) else (operands,)
-                size = operands[0].size
-                registers = [*operands, *(each[:size] for each in scratch)]
-                for step in steps:
-                    step(registers)
-        return tuple(blocks.operands[count:])
+
+    def blocks() -> Iterator[Sequence[NDArray[Any]]]:
+        with walk:
+            if walk.itersize:
+                for operands in walk:
+                    yield operands if isinstance(operands, tuple) else (operands,)
+
+    return tuple(walk.operands[len(given) :]), blocks()
+
+
+def _crosswise(
+    arrays: Sequence[NDArray[Any]],
+    given: Sequence[np.dtype[Any]],
+    made: Sequence[np.dtype[Any]],
+    sizes: tuple[int, ...],
+) -> Walk:
+    """In blocks of the shape `sizes`, of rows and columns alike, the new arrays being in C order."""
+    shape = arrays[0].shape
+    outputs = tuple(np.empty(shape, dtype) for dtype in made)
+    readers = [_reader(x, dtype, sizes) for x, dtype in zip(arrays, given, strict=True)]
+    walk = ([*(read(block) for read in readers), *(x[block] for x in outputs)] for block in cut(shape, sizes))
+    return outputs, walk
+
+
+def _reader(
+    x: NDArray[Any], dtype: np.dtype[Any], sizes: tuple[int, ...]
+) -> Callable[[tuple[slice, ...]], NDArray[Any]]:
+    """What gives blocks of `x` as elements of `dtype`, neighbours along the last axis."""
+    if fastest_axis(x) in (None, x.ndim - 1):
+        return lambda block: x[block].astype(dtype, casting="same_kind", copy=False)
+    rows, buffer = np.empty(sizes, dtype), buffer_like(x, sizes, dtype)
+
+    def read(block: tuple[slice, ...]) -> NDArray[Any]:
+        source = x[block]
+        target = rows[tuple(slice(size) for size in source.shape)]
+        gather(target, source, buffer)
+        return target
+
+    return read

@@ -89,7 +89,8 @@ def _where(condition: Any, x: Any, y: Any, target: int, dtype: np.dtype[Any]) ->
         if bits is not None and chosen.dtype == otherwise.dtype == dtype and isinstance(holds, np.ndarray):
             if scratch.size < out.size:
                 scratch = np.empty(out.size, bits)
-            _select(holds, chosen.view(bits), otherwise.view(bits), out.view(bits), scratch[: out.size])
+            mask = scratch[: out.size].reshape(out.shape)
+            _select(holds, chosen.view(bits), otherwise.view(bits), out.view(bits), mask)
         else:
             np.copyto(out, otherwise)
             np.copyto(out, chosen, where=holds)

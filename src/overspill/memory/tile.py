@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from overspill.errors import MemoryBudgetError
 from overspill.memory import borrowed, registry
+from overspill.memory.copying import copy
 from overspill.memory.pool import Pool
 from overspill.memory.segment import PAGE, Handle, supported
 from overspill.units import format_nbytes
@@ -115,7 +116,7 @@ def as_tile(x: NDArray[Any]) -> NDArray[Any]:
     if is_tile(x) and x.flags.c_contiguous:
         return x
     tile = empty(x.shape, x.dtype)
-    np.copyto(tile, x)
+    copy(tile, x)
     return tile
 
 

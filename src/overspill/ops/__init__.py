@@ -5,6 +5,30 @@ from overspill.ops.elementwise import elementwise
 from overspill.ops.freivalds import verify_matmul
 from overspill.ops.matmul import matmul
 from overspill.ops.plan import plan
+from overspill.ops.reductions import all, any, argmax, argmin, histogram, max, mean, min, norm, std, sum, var
+from overspill.ops.relayout import rechunk, transpose
 from overspill.ops.residence import to_device, to_host
 
-__all__ = ["Check", "elementwise", "matmul", "plan", "to_device", "to_host", "verify_matmul"]
+__all__ = [
+    "Check",
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "elementwise",
+    "histogram",
+    "matmul",
+    "max",
+    "mean",
+    "min",
+    "norm",
+    "plan",
+    "rechunk",
+    "std",
+    "sum",
+    "to_device",
+    "to_host",
+    "transpose",
+    "var",
+    "verify_matmul",
+]
