@@ -58,6 +58,8 @@ MOVED: dict[str, tuple[Callable[[], da.Array], float]] = {
     "two results are one pass": (lambda: both(x(), x(1))[1], 4),
     "a reduction reads, with what it reduces": (lambda: osp.mean(wave(x())), 1),
     "of several inputs too": (lambda: osp.sum(both(x(), x(1))[1], axis=0), 2),
+    "of each chunk only the pieces that are wanted": (lambda: osp.rechunk(osp.to_host(x()), (500, 700)), 2 + 2),
+    "a transpose that is copied": (lambda: osp.transpose(osp.to_host(x())), 2 + 2),
     "results are casts of others": (lambda: x().astype("float32"), 1.5),
     "ones take no memory, but are read": (lambda: x() + da.ones((1200, 1200), chunks=CHUNKS), 3),
 }
@@ -177,6 +179,8 @@ MEASURED: dict[str, Callable[[], da.Array]] = {
     "two results": lambda: both(x(), x(1))[0],
     "tiles": lambda: osp.to_host(wave(x())),
     "rechunked": lambda: (x() + 1).rechunk((1200, 100)),
+    "cut anew": lambda: osp.rechunk(x() + 1, (500, 700)),
+    "turned": lambda: osp.transpose(wave(x())),
     "transposed": lambda: x().rechunk(400) + x().rechunk(400).T,
     "sliced": lambda: (x()[100:, ::2] * 2).max(),
 }

@@ -18,6 +18,7 @@ from overspill.ops.chunks import Extent, referred, target
 from overspill.ops.residence import TILE_NAME
 from overspill.planning.one_pass import Pass
 from overspill.planning.operations import NOTHING, Operations, weigh
+from overspill.planning.relayout import Target
 
 _GETTERS = (operator.getitem, chunk.getitem, getter, getter_inline, getter_nofancy)
 
@@ -36,6 +37,8 @@ def step_work(nodes: Mapping[Any, GraphNode], extents: Mapping[Any, Extent], key
         return Pass(read_nbytes=result.nbytes, host_nbytes=result.nbytes)
     if not any(extent.nbytes for extent in inputs):
         return Pass(made_nbytes=result.host_nbytes, device_nbytes=result.device_nbytes)
+    if any(isinstance(argument, Target) for argument in task.args):  # copied of its inputs is what it is made of
+        return Pass(device_nbytes=2 * result.device_nbytes, host_nbytes=2 * result.host_nbytes)
     from_device = sum(extent.device_nbytes for extent in inputs)
     from_host = sum(extent.host_nbytes for extent in inputs)
     if not from_device and result.device_nbytes:
