@@ -125,18 +125,20 @@ def _lifted(reduction: Reduction, expression: Expression, arrays: Sequence[Any])
 def _lifting_kernel(
     reduction: Reduction, expression: Expression, slices: Sequence[Sequence[Any]], begin: int, step: int
 ) -> Parts:
-    places: tuple[Any, ...] = ()
+    width, places = len(slices), ()
     if isinstance(reduction, Place):
         size = slices[0][0].shape[1]
-        places = (cupy.arange(begin, begin + size).reshape(1, size, 1), step)
-    width, placed = len(slices), bool(places)
+        first = cupy.arange(begin, begin + size).reshape(1, size, 1)
+        # Arrays, since to CuPy's fusion the product of two numbers is as short as the shorter one.
+        places = (first, *(cupy.arange(width) * step).reshape(width, 1, 1, 1))
 
     def lifted(*arguments: Any) -> Any:
         count = len(expression.inputs)
+        first, *offsets = arguments[width * count :] or (None,)
         records = []
         for number in range(width):
             (values,) = interpret(expression, cupy, arguments[number * count : (number + 1) * count])
-            place = arguments[width * count] + arguments[width * count + 1] * number if placed else None
+            place = first + offsets[number] if offsets else None
             records.append(reduction.of_elements(cupy, values, place))
         return _single(_merged(reduction, records))
 
