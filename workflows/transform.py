@@ -64,8 +64,9 @@ def wave(x):
 
 
 def build(params: Params) -> dict[str, da.Array]:
-    y = wave(osp.to_device(numbers(params)))
-    return {"y": osp.to_host(y), "mean": y.mean(), "std": y.std(), "min": y.min(), "max": y.max()}
+    # Statistics of what is stored anyway: of `wave`'s own result they would compute it again, each for itself.
+    y = osp.to_host(wave(osp.to_device(numbers(params))))
+    return {"y": y, "mean": osp.mean(y), "std": osp.std(y), "min": osp.min(y), "max": osp.max(y)}
 
 
 def check(params: Params, results: dict) -> list[osp.Check]:
@@ -81,7 +82,7 @@ def check_samples(params: Params, results: dict) -> osp.Check:
     within = True
     for start, stop in zip(bounds[chosen], bounds[chosen + 1], strict=True):
         before, after = (part[start:stop].compute().astype(np.float64) for part in (x, y))
-        error = max(error, float(np.abs(after - wave(before)).max()))
+        error = max(error, float(np.abs(after - wave.__wrapped__(before)).max()))
         within = within and bool(results["min"] <= after.min() and after.max() <= results["max"])
     bound = 4 * HALF_WIDTH * float(np.finfo(params.dtype).eps)
     return osp.Check(

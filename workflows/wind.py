@@ -94,17 +94,17 @@ def weigh(speed, weight):
 
 def build(params: Params) -> dict[str, xr.Dataset]:
     source = open_winds(params)
-    chosen(params, source)
+    chosen(params, source)  # refused here, not when all is computed
     u, v = source[params.u], source[params.v]
     packed = [osp.to_device(repeated(x.data, params.tile)) for x in (u, v)]
     speed, direction, energy = describe(*packed, u.attrs, v.attrs)
     weight = da.from_array(latitude_weights(source, u)[:, np.newaxis], chunks=-1)
-    weighted, total = (x.sum(axis=(2, 3)) for x in weigh(speed, weight))
+    weighted, total = (osp.sum(x, axis=(2, 3)) for x in weigh(speed, weight))
     arrays = {
         "speed": osp.to_host(speed),
         "direction": osp.to_host(direction),
         "kinetic_energy": osp.to_host(energy),
-        "mean_speed": weighted / da.where(total > 0, total, np.nan),
+        "mean_speed": osp.to_host(weighted / da.where(total > 0, total, np.nan)),
     }
     time, level, latitude, longitude = (source[axis] for axis in u.dims)
     coordinates = {time.name: (time.dims, np.tile(time.values, params.tile), time.attrs), level.name: level} | {
@@ -211,9 +211,8 @@ def title(params: Params) -> str:
 def chosen(params: Params, source: xr.Dataset) -> dict[str, int]:
     """Where along its axes the time and the level of the map lie."""
     places = {}
-    for asked, option, axis in zip(
-        (params.month, params.level), ("month", "level"), source[params.u].dims[:2], strict=True
-    ):
+    for option, axis in zip(("month", "level"), source[params.u].dims[:2], strict=True):
+        asked = getattr(params, option)
         names = source[axis].to_index().astype(str).tolist()
         if asked is not None and asked not in names:
             raise osp.WorkflowError(
@@ -224,7 +223,7 @@ def chosen(params: Params, source: xr.Dataset) -> dict[str, int]:
 
 
 def deviation(found: np.ndarray, right: np.ndarray) -> float:
-    """The largest difference relative to the largest value; infinite where only one of both is missing."""
+    """The largest difference relative to the largest value; infinite if only one of both is missing somewhere."""
     known = ~np.isnan(right)
     if np.any(np.isnan(found) == known):
         return np.inf
