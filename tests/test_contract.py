@@ -21,9 +21,9 @@ FLOORS = (
     {"ops"},
     {"cluster"},
     {"stream"},
+    {"storage"},
     {"kernels"},
     {"memory"},
-    {"storage"},
     {"planning", "machine"},
     {"backend", "errors", "units"},
 )

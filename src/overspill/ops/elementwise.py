@@ -12,9 +12,9 @@ from dask.utils import funcname
 
 from overspill import backend
 from overspill.errors import ArrayError, DTypeError
+from overspill.kernels.origin import note
 from overspill.kernels.tracing import StandIn
 from overspill.ops.fusion import Call, Fused, Plain, fuse
-from overspill.ops.origin import note
 
 
 def elementwise(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -101,7 +101,7 @@ def _lazily(fused: Fused | Plain, arrays: Sequence[da.Array]) -> Any:
         results = _several(fused, ndim, pairs, metas, token)
     if isinstance(fused, Fused):
         for number, y in enumerate(results):
-            note(y, fused, number, arrays)
+            note(y, fused.expression, number, arrays)
     return results[0] if fused.single else results
 
 

@@ -100,11 +100,17 @@ def write_record(path: Path, save: Save, block_id: BlockId) -> None:
     FileNotFoundError
         If the store at `path` now belongs to another save.
     """
-    directory = _blocks_directory(path, save)
     # An empty file cannot be half-written; the rename makes it appear at once on network file systems too.
-    temporary = directory / f".{uuid.uuid4().hex}"
-    temporary.touch()
-    os.replace(temporary, directory / _name(block_id))
+    empty = temporary(path, save)
+    empty.touch()
+    os.replace(empty, _blocks_directory(path, save) / _name(block_id))
+
+
+def temporary(path: Path, save: Save) -> Path:
+    """A name for a file of `save` that is not whole yet, in a directory that goes with the save."""
+    # A task left over from an earlier save of the same path has no such directory any more: nothing of it gets into
+    # the store.
+    return _blocks_directory(path, save) / f".{uuid.uuid4().hex}"
 
 
 def is_current(path: Path, save: Save) -> bool:

@@ -2,25 +2,20 @@
 
 import os
 import uuid
-from collections.abc import Mapping, Sequence, Set
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
-import zarr
-from dask._task_spec import Alias, DataNode
-from dask.highlevelgraph import HighLevelGraph
-from zarr.storage import LocalStore
 
-from overspill import backend
 from overspill.errors import ArrayError, DTypeError, StorageError, UsageError
 from overspill.storage import node, records, target
 from overspill.storage.labels import labelled
-from overspill.storage.layout import block_ids, layout, region
+from overspill.storage.layout import layout
 from overspill.storage.records import BlockId, Save
 from overspill.storage.sources import stores_read
+from overspill.storage.writes import block_writes
 
 
 def save(
@@ -119,44 +114,11 @@ def save(
         target.replace(location, wanted, labels)
     else:
         raise target.exists(location)
-    writes = _writes(x.rechunk(begun.blocks), location, begun, done)
+    writes = block_writes(x.rechunk(begun.blocks), location, begun, done)
     if not compute:
         return writes
     writes.compute()
     return None
-
-
-def write_block(
-    block: Any, *, path: str, save: Save, block_id: BlockId | None = None
-) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Write one block to its place, then record it; writing it twice does no harm.
-
-    Raises
-    ------
-    StorageError
-        If it cannot be written, or the store belongs to another save by now.
-    ArrayError
-        If the block is not of the size that the array's chunks announce.
-    DTypeError
-        If its elements are not what the array's dtype announces, nor can be converted to it.
-    """
-    assert block_id is not None  # map_blocks fills it in
-    where = f"block {block_id} of {path}"
-    part = region(save.blocks, block_id)
-    data = backend.to_numpy(block)
-    if data.shape != (shape := tuple(axis.stop - axis.start for axis in part)):
-        raise ArrayError(f"{where} has shape {data.shape}, where the array's chunks say {shape}: correct the chunks")
-    if not np.can_cast(data.dtype, save.dtype, "same_kind"):
-        raise DTypeError(f"{where} has {data.dtype} elements, where the array says {np.dtype(save.dtype)}: convert it")
-    if not records.is_current(Path(path), save):
-        raise StorageError(f"{where} was not written: the store is gone or belongs to another save by now")
-    try:
-        if data.size:
-            _opened(path, save.id)[part] = data
-        records.write_record(Path(path), save, block_id)
-    except OSError as error:
-        raise StorageError(f"{where} cannot be written: {error.strerror or node.brief(error)}") from error
-    return np.ones((1,) * len(part), np.uint8)
 
 
 def _computation(x: da.Array) -> str:
@@ -190,40 +152,6 @@ def _resumed(path: Path, wanted: Save) -> Save:
 def _check_not_read(x: da.Array, path: Path) -> None:
     if os.path.realpath(path) in map(os.path.realpath, stores_read(x.dask)):
         raise UsageError(f"the array is computed from {path}, which it would overwrite: save it to another path")
-
-
-def _writes(x: da.Array, path: Path, save: Save, done: Set[BlockId]) -> da.Array:
-    """One element a block; those of `done` blocks are constants, so that nothing is computed for them."""
-    writes: da.Array = da.map_blocks(
-        write_block,
-        x,
-        path=str(path),
-        save=save,
-        # Under a name of an earlier attempt a scheduler may still hold that one's failure.
-        name=f"save-{uuid.uuid4().hex}",
-        chunks=tuple((1,) * count for count in x.numblocks),
-        meta=np.empty((0,) * x.ndim, np.uint8),
-    )
-    if not done:
-        return writes
-    one = np.ones((1,) * x.ndim, np.uint8)
-    name = f"resumed-{writes.name}"
-    layer: dict[Any, DataNode | Alias] = {
-        (name, *block_id): DataNode((name, *block_id), one)
-        if block_id in done
-        else Alias((name, *block_id), (writes.name, *block_id))
-        for block_id in block_ids(save.blocks)
-    }
-    graph = HighLevelGraph({**writes.dask.layers, name: layer}, {**writes.dask.dependencies, name: {writes.name}})
-    return da.Array(graph, name, writes.chunks, meta=writes._meta)
-
-
-@lru_cache(maxsize=64)
-def _opened(path: str, save_id: str) -> zarr.Array[Any]:
-    """One open array a process and save; `save_id` is part of the cache's key only."""
-    # A chunk of fill values is written like any other, so that a missing file always means missing data. Given to
-    # open_array, the setting would be ignored by Zarr 3.1.
-    return zarr.open_array(LocalStore(path), mode="r+").with_config({"write_empty_chunks": True})
 
 
 def _short(value: Any) -> str:

@@ -1,6 +1,8 @@
 """Reading a Zarr array as a Dask array, each chunk on its own."""
 
 import os
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +12,7 @@ import dask.array as da
 import numpy as np
 import zarr
 from dask.array.core import normalize_chunks
+from numpy.typing import NDArray
 
 from overspill.errors import StorageError, UsageError
 from overspill.storage import node, raw, records
@@ -69,7 +72,18 @@ def open(path: str | os.PathLike[str], *, chunks: Any = None) -> da.Array:
     meta = np.empty((0,) * len(array.shape), array.dtype)
     # Without fancy=False, Dask may hand lists of indices to the store.
     lazy: da.Array = da.from_array(stored, chunks=normal, asarray=False, fancy=False, inline_array=True, meta=meta)
+    setattr(lazy, ATTRIBUTE, (lazy.name, stored))
     return lazy
+
+
+ATTRIBUTE = "_overspill_stored"
+"""Where `open` notes what it opened: on the array object, so that slices, copies and pickles of it are without."""
+
+
+def stored_in(x: da.Array) -> "StoredArray | None":
+    """What `x` is the whole of, if it is what `open` returned."""
+    name, stored = getattr(x, ATTRIBUTE, (None, None))
+    return stored if name == x.name else None  # arrays that are assigned to take other names
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,24 +122,51 @@ class StoredArray:
     def __dask_tokenize__(self) -> tuple[str, str]:
         return (type(self).__name__, self.version)
 
-    def __getitem__(self, index: Any) -> np.ndarray[Any, Any]:
+    def __getitem__(self, index: Any) -> NDArray[Any]:
         part, rest = _slices(index, self.shape)
-        where = f"{self.path} cannot be read at [{', '.join(f'{axis.start}:{axis.stop}' for axis in part)}]"
-        path = Path(self.path)
-        if node.identity(path) != self.identity:
-            raise StorageError(f"{where}: the store that was opened is gone or replaced: open it again")
-        try:
+        path = self._unchanged(part)
+        with self._reporting(part):
             if self.raw:
                 read = raw.read(path, part, self.chunks, self.dtype)
             else:
                 read = np.asarray(_opened(self.path, self.identity)[part])
             return read[rest] if rest else read
+
+    def pieces(self, index: tuple[int, ...], buffer: NDArray[Any]) -> Generator[NDArray[Any]]:
+        """The elements of a chunk of a raw array in C order, as many at a time as fit in `buffer`, where they lie.
+
+        Raises
+        ------
+        StorageError
+            As tasks that read the array raise it.
+        """
+        part = tuple(slice(i * side, (i + 1) * side) for i, side in zip(index, self.chunks, strict=True))
+        path = self._unchanged(part)
+        with self._reporting(part):
+            yield from raw.read_pieces(path, index, self.chunks, buffer)
+
+    def _unchanged(self, part: Sequence[slice]) -> Path:
+        path = Path(self.path)
+        if node.identity(path) != self.identity:
+            raise StorageError(
+                f"{self._cannot_read(part)}: the store that was opened is gone or replaced: open it again"
+            )
+        return path
+
+    @contextmanager
+    def _reporting(self, part: Sequence[slice]) -> Iterator[None]:
+        try:
+            yield
         except MemoryError:
             raise
         except Exception as error:  # Zarr raises whatever its codecs do
             raise StorageError(
-                f"{where}, for a chunk is missing or damaged ({node.brief(error)}): restore it or save the array anew"
+                f"{self._cannot_read(part)}, for a chunk is missing or damaged ({node.brief(error)}): restore it or "
+                "save the array anew"
             ) from error
+
+    def _cannot_read(self, part: Sequence[slice]) -> str:
+        return f"{self.path} cannot be read at [{', '.join(f'{axis.start}:{axis.stop}' for axis in part)}]"
 
 
 @lru_cache(maxsize=64)

@@ -19,9 +19,9 @@ from overspill import backend
 from overspill.errors import ArrayError, DTypeError
 from overspill.kernels import reduction_numpy
 from overspill.kernels.expression import Expression
+from overspill.kernels.origin import aligned, origin_of
 from overspill.kernels.reduction import Box, Parts, Reduction, fold, stacked, unstacked
 from overspill.ops.fusion import in_one_place
-from overspill.ops.origin import aligned, origin_of
 
 FAN_IN = 16
 """Records that one task of the tree merges at most."""
@@ -121,7 +121,7 @@ def reduced(
     keepdims
         Whether they stay, with length one.
     prepare
-        What is reduced, of type ``reduction.dtype``, in terms of what makes the elements of `x`.
+        What is reduced, of a type that `reduction` takes, in terms of what makes the elements of `x`.
     reduction
         The reduction.
     result

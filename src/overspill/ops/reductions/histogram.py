@@ -13,8 +13,8 @@ from overspill import backend
 from overspill.errors import ArrayError, DTypeError
 from overspill.kernels import histogram_numpy
 from overspill.kernels.expression import Expression
+from overspill.kernels.origin import aligned, origin_of
 from overspill.ops.fusion import in_one_place
-from overspill.ops.origin import aligned, origin_of
 from overspill.ops.reductions.element_types import cast
 from overspill.ops.reductions.graph import checked
 

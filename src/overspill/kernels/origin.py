@@ -9,7 +9,6 @@ import dask.array as da
 
 from overspill import backend
 from overspill.kernels.expression import Expression, identity
-from overspill.ops.fusion import Fused
 
 ATTRIBUTE = "_overspill_origin"
 """Where the note is: on the array object, so that slices, copies and pickles of it are without."""
@@ -34,9 +33,8 @@ class Origin:
     arrays: tuple[da.Array, ...]
 
 
-def note(x: da.Array, fused: Fused, number: int, arrays: Sequence[da.Array]) -> None:
-    """Note that `x` is the result of that `number` of `fused`."""
-    expression = fused.expression
+def note(x: da.Array, expression: Expression, number: int, arrays: Sequence[da.Array]) -> None:
+    """Note that `x` is the output of that `number` of `expression`."""
     only = Expression(expression.inputs, expression.calls, (expression.outputs[number],), single=True)
     setattr(x, ATTRIBUTE, Origin(x.name, only, tuple(arrays)))
 
