@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from overspill.kernels.reduction import Box, Parts, fold
 
-
 ROWS = 32
 """As many numbers are added one after the other without losing more than in pairs, and faster."""
 
@@ -26,7 +25,7 @@ class Fold:
     function
         The function.
     dtype
-        Type of the elements, and of what becomes of them.
+        Of the elements, and of what becomes of them.
     """
 
     function: Literal["add", "minimum", "maximum", "logical_or", "logical_and"]

@@ -19,7 +19,9 @@ def count(
 ) -> Any:
     """Queue the count of a chunk's elements, bin by bin; the twin of `histogram_numpy.count`, but elements are made."""
     (values,) = fused_cuda.evaluate(expression, arrays)
+    edges = np.histogram_bin_edges(np.empty(0, values.dtype), bins, limits)
+    if not values.size:
+        return cupy.zeros(len(edges) - 1, np.int64)
     if values.dtype.kind == "f":  # what is not a number CuPy would count
         values = cupy.where(values == values, values, np.inf)
-    edges = np.histogram_bin_edges(np.empty(0, values.dtype), bins, limits)
     return cupy.histogram(values.ravel(), edges)[0]

@@ -21,7 +21,7 @@ class Moments:
     Attributes
     ----------
     dtype
-        Type of the elements and of the mean: float64, or complex128, or wider.
+        Of the elements and of their mean: float64, or complex128, or wider.
     """
 
     dtype: np.dtype[Any]

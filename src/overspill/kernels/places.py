@@ -22,7 +22,7 @@ class Place:
     function
         Which extreme.
     dtype
-        Of records: one that holds the elements exactly, and places below 2**53.
+        Of records: one that holds the elements, which may be narrower, exactly, and places below 2**53.
     """
 
     function: Literal["minimum", "maximum"]

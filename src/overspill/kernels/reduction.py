@@ -30,7 +30,7 @@ class Box:
 
 
 class Reduction(Protocol):
-    """How elements become records, on either kind of array.
+    """How elements become records, on either kind of array. Each says which types of elements it takes.
 
     Attributes
     ----------

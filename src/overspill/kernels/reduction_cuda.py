@@ -49,7 +49,7 @@ def reduce(
         return records
     if len(arrays) > PARAMETERS // 2 or not all(x.shape == shape and x.flags.c_contiguous for x in arrays):
         arrays = [cupy.ascontiguousarray(x) for x in fused_cuda.evaluate(expression, arrays)]
-        expression = identity(reduction.dtype)
+        expression = identity(expression.dtypes[0])
     first, stop = _longest_run(shape, axes)
     pre, run, post = math.prod(shape[:first]), math.prod(shape[first:stop]), math.prod(shape[stop:])
     arrays = [x.reshape(pre, run, post) for x in arrays]

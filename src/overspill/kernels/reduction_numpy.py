@@ -27,7 +27,7 @@ def reduce(
     reduction
         What is kept of the elements.
     expression
-        The elements, of type ``reduction.dtype``, in terms of `arrays`.
+        The elements, of a type that `reduction` takes, in terms of `arrays`.
     axes
         The axes that are reduced.
     arrays
