@@ -69,9 +69,9 @@ def read(graph: HighLevelGraph, keys: list[Any], planned: Collection[Any] = ()) 
     ]
     apart = _with_inputs(planned, inputs)
     ends = nodes.keys() & fuse_linear_task_spec(nodes, keys).keys()  # other tasks have no user but the next
-    chains = [
-        chain_to(plain, key, ends | apart) for key in ordered if key in ends - apart and isinstance(nodes[key], Task)
-    ]
+    last = [key for key in ordered if key in ends and key not in apart and isinstance(nodes[key], Task)]
+    known = ends | apart
+    chains = [chain_to(plain, key, known) for key in last]
     return Reading(
         works=works,
         passes=[sum((step_work(plain, extents, step) for step in chain.steps), Pass()) for chain in chains],
