@@ -90,9 +90,12 @@ def test_norms_are_numpys(xp: ModuleType, dtype: str, ord: float, axis: Any) -> 
     assert_like(osp.norm(x, ord, axis, keepdims=True).compute(scheduler="synchronous"), expected, xp)
 
 
-def test_norm_of_the_smallest_integer() -> None:
-    x = np.array([-128, 3], "i1")
-    assert osp.norm(x, np.inf).compute() == 128
+def test_norms_of_the_smallest_numbers() -> None:
+    assert osp.norm(np.array([-128, 3], "i1"), np.inf).compute() == 128
+    tiny = np.float32(1e-44)
+    x = da.full(10_000, tiny * (1 + 1j), dtype="c8", chunks=3000)
+    for ord, expected in ((2, 100 * float(tiny) * 2**0.5), (1, 10_000 * float(tiny) * 2**0.5)):
+        assert osp.norm(x, ord).compute() == np.float32(expected)
 
 
 def test_types_that_are_asked_for() -> None:

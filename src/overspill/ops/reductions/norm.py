@@ -81,10 +81,9 @@ def norm(x: da.Array, ord: float = 2, axis: Axis = None, *, keepdims: bool = Fal
 
 def _magnitude(expression: Expression, dtype: np.dtype[Any], steps: tuple[str, ...]) -> Expression:
     (own,) = expression.dtypes
-    if own.kind != "c":  # the magnitude of the smallest integer is none of its type
-        expression = followed(expression, "astype", dtype)
-    expression = followed(expression, "absolute", np.empty(0, expression.dtypes[0]).real.dtype)
-    for step in ("astype", *steps):
+    # Cast first: the magnitude of the smallest integer is none of its type.
+    expression = followed(expression, "astype", np.result_type(own, dtype) if own.kind == "c" else dtype)
+    for step in ("absolute", *steps):
         expression = followed(expression, step, dtype)
     return expression
 
