@@ -45,7 +45,7 @@ def arrays_and_cuts(draw: st.DrawFn) -> tuple[da.Array, Any, list[int]]:
 
 
 @given(arrays_and_cuts())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_elements_are_numpys(given: tuple[da.Array, Any, list[int]]) -> None:
     x, chunks, axes = given
     with dask.config.set(scheduler="synchronous"):
@@ -208,7 +208,14 @@ def test_bytes_that_go_through_sockets_are_counted(two_workers: Cluster) -> None
 
 
 def test_persisted_operands(two_workers: Cluster) -> None:
-    x = persisted(osp.transpose(random_array(((300, 300), (400, 300)))))
+    x = persisted(osp.transpose(random_array(((300, 300), (400, 300, 300)))))
     assert holds_tiles(x)
-    y = osp.rechunk(x, -1)
-    np.testing.assert_array_equal(y.compute(), x.compute())
+    for chunks in (-1, ((400, 600), 300)):
+        np.testing.assert_array_equal(persisted(osp.rechunk(x, chunks)).compute(), x.compute())
+
+
+def test_operands_that_do_not_fit_in_memory() -> None:
+    with osp.cluster(gpu=False, n_workers=2, threads_per_worker=1, memory="6MiB", dashboard_address=None):
+        x = persisted(osp.to_host(random_array(((100,) * 15, (1500,)))))
+        y = persisted(osp.rechunk(x, (-1, 100)))
+        np.testing.assert_array_equal(y.compute(), x.compute())

@@ -44,8 +44,8 @@ class RelayoutLayer(MaterializedLayer):
 def rechunk(x: da.Array, chunks: Any = "auto") -> da.Array:
     """`x` cut into other chunks, each made by one task that copies what it needs straight from the chunks of `x`.
 
-    Chunks in host memory are tiles, which processes of one host read where they lie; nothing goes through sockets.
-    A task needs all chunks that its own one overlaps at a time.
+    Chunks in host memory are tiles, which processes of one host read where they lie: from 64 KiB up none goes through a
+    socket. A task has all chunks that its own one overlaps in memory at a time.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def _cut(x: da.Array, chunks: Any) -> Chunks:
         if any(size < 0 for sizes in cut for size in sizes):
             raise ValueError("sizes must not be negative")
     except (ValueError, TypeError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
+        reason, *_ = str(error).partition("\n")
         raise ArrayError(f"chunks={chunks!r} cannot cut an array of shape {x.shape}: {reason}") from None
     return cut
 
@@ -204,8 +204,8 @@ def _into_tile(target: Target, dtype: np.dtype[Any], chunks: Sequence[Any]) -> A
 
 def _on_device(target: Target, dtype: np.dtype[Any], chunks: Sequence[Any]) -> Any:
     """The same on the worker's GPU."""
-    meta = backend.meta("device", dtype, len(target.shape))
-    whole = backend.array_namespace(meta).empty_like(meta, shape=target.shape)
+    xp = backend.array_namespace(backend.meta("device", dtype, ndim=0))
+    whole = xp.empty(target.shape, dtype)
     for part, chunk in zip(target.parts(), chunks, strict=True):
         whole[part.target] = backend.to_device(chunk[part.source]).transpose(target.axes)
     return whole
