@@ -11,6 +11,7 @@ Writes ``results/transform_gpu.json``.
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import signal
 import statistics
@@ -79,9 +80,10 @@ def compete(arguments: argparse.Namespace) -> None:
         side=arguments.resident_side if resident else arguments.side,
         repeats=arguments.repeats,
     )
-    device_nbytes = size.nbytes if resident else int(scale * parse_nbytes(arguments.device_limit))
+    limits = Limits("cuda", int(scale * parse_nbytes(arguments.device_limit)), parse_nbytes(arguments.memory))
+    if resident:  # with the eighth of the limit that stays free for tasks
+        limits = dataclasses.replace(limits, nbytes=size.nbytes * 5 // 4 // limits.workers)
     threads = {} if arguments.threads is None else {"threads_per_worker": arguments.threads}
-    limits = Limits("cuda", device_nbytes, parse_nbytes(arguments.memory))
     with contextlib.ExitStack() as stack:
         try:
             found = transform_works.WORKS[work][contender](stack, limits, size, threads)

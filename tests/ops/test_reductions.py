@@ -324,7 +324,7 @@ def test_up_and_through_in_one_task_a_chunk() -> None:
     x = osp.to_host(random_array(((300, 200), (400,))))
     y = osp.mean(wave(osp.to_device(x)))
     (optimized,) = dask.optimize(y)
-    assert len(optimized.dask) == 2 + 1
+    assert len(optimized.dask) == len(dask.optimize(osp.mean(x))[0].dask)
     result = y.compute()
     assert isinstance(result, cupy.ndarray)
     assert result.shape == ()
