@@ -43,6 +43,8 @@ def test_any_part(stored: Path, part: tuple[slice, ...]) -> None:
         ({"compressors": None, "serializer": BytesCodec(endian="big")}, False),
         ({"compressors": None, "shards": (4,)}, False),
         ({"compressors": None, "zarr_format": 2}, False),
+        ({"compressors": None, "chunk_key_encoding": {"name": "default", "separator": "."}}, False),
+        ({"compressors": None, "chunk_key_encoding": {"name": "v2", "separator": "/"}}, False),
     ],
 )
 def test_what_is_raw(tmp_path: Path, options: dict[str, object], expected: bool) -> None:

@@ -128,15 +128,27 @@ def test_other_arrays_go_as_blocks(
 
 
 @pytest.mark.parametrize(
-    "options", [{"compressors": None}, {}, {"shards": (4, 9)}, {"zarr_format": 2}], ids=lambda options: str(options)
+    "options", [{}, {"compressors": None, "shards": (4, 9)}, {"zarr_format": 2}], ids=["compressed", "sharded", "2"]
 )
-def test_stores_of_other_programs_go_as_blocks(
+def test_stores_that_only_zarr_can_read_go_as_blocks(
     tmp_path: Path, passed: list[tuple[int, ...]], options: dict[str, Any]
 ) -> None:
     zarr.create_array(tmp_path / "x", shape=(6, 9), chunks=(2, 3), dtype="f8", **options)[...] = VALUES
     storage.save(elementwise(np.sqrt)(storage.open(tmp_path / "x")), tmp_path / "y")
     np.testing.assert_array_equal(storage.open(tmp_path / "y").compute(), np.sqrt(VALUES))
     assert not passed
+
+
+def test_what_another_program_did_not_store_is_fill_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passed: list[tuple[int, ...]]
+) -> None:
+    monkeypatch.setattr(through, "BLOCK_NBYTES", 32)
+    options: dict[str, Any] = {"dtype": "f8", "compressors": None, "fill_value": 7.0}
+    z = zarr.create_array(tmp_path / "x", shape=(6, 9), chunks=(2, 3), **options)
+    z[2:, 3:] = VALUES[2:, 3:]
+    storage.save(elementwise(np.sqrt)(storage.open(tmp_path / "x")), tmp_path / "y")
+    np.testing.assert_array_equal(storage.open(tmp_path / "y").compute(), np.sqrt(z[...]))
+    assert sorted(passed) == ALL_BLOCKS
 
 
 def test_stores_cut_in_different_ways_go_as_blocks(tmp_path: Path, passed: list[tuple[int, ...]]) -> None:

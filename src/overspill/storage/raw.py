@@ -1,7 +1,7 @@
 """Chunk files that hold elements in C order and nothing else, read and written without Zarr.
 
-Zarr reads a chunk's file into memory and copies it from there, and writes from a thread of its own. Files of a store
-made by `overspill.save` need neither: a whole chunk costs one read, or one write, and no other memory.
+Zarr reads a chunk's file into memory and copies it from there, and writes from a thread of its own. Without compression
+neither is needed: a whole chunk costs one read, or one write, and no other memory.
 """
 
 import os
@@ -24,12 +24,17 @@ from overspill.storage.records import Save, chunk_file
 
 
 def is_raw(array: zarr.Array[Any]) -> bool:
-    """Whether the chunk files of `array` hold its elements as NumPy has them in memory."""
+    """Whether the chunk files of `array` hold its elements as NumPy has them in memory, and have the usual names."""
     if array.metadata.zarr_format != 3:
         return False
     codecs: list[Any] = [codec.to_dict() for codec in array.metadata.codecs]
     native = {"endian": sys.byteorder}
-    return [codec["name"] for codec in codecs] == ["bytes"] and codecs[0].get("configuration", native) == native
+    first = (0,) * len(array.shape)
+    return (
+        [codec["name"] for codec in codecs] == ["bytes"]
+        and codecs[0].get("configuration", native) == native
+        and Path(array.metadata.encode_chunk_key(first)) == chunk_file(Path(), first)
+    )
 
 
 def read(path: Path, part: Sequence[slice], chunk_shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -61,7 +61,14 @@ def open(path: str | os.PathLike[str], *, chunks: Any = None) -> da.Array:
         _check_finished(location, array, save)
     unit = tuple(array.shards or array.chunks)
     stored = StoredArray(
-        str(location), array.shape, array.dtype, unit, node.identity(location), node.version(location), save is not None
+        path=str(location),
+        shape=array.shape,
+        dtype=array.dtype,
+        chunks=unit,
+        identity=node.identity(location),
+        version=node.version(location),
+        raw=raw.is_raw(array),
+        complete=save is not None,
     )
     try:
         normal = normalize_chunks(
@@ -103,7 +110,9 @@ class StoredArray:
     version
         Names the contents as they were when the array was opened.
     raw
-        Whether `overspill.save` wrote it, so that its files can be read without Zarr, and all must be there.
+        Whether its files can be read without Zarr.
+    complete
+        Whether `overspill.save` wrote it, so that a missing file is no chunk of fill values, but an error.
     """
 
     path: str
@@ -113,6 +122,7 @@ class StoredArray:
     identity: str
     version: str
     raw: bool
+    complete: bool
 
     @property
     def ndim(self) -> int:
@@ -126,10 +136,7 @@ class StoredArray:
         part, rest = _slices(index, self.shape)
         path = self._unchanged(part)
         with self._reporting(part):
-            if self.raw:
-                read = raw.read(path, part, self.chunks, self.dtype)
-            else:
-                read = np.asarray(_opened(self.path, self.identity)[part])
+            read = self._read(path, part)
             return read[rest] if rest else read
 
     def pieces(self, index: tuple[int, ...], buffer: NDArray[Any]) -> Generator[NDArray[Any]]:
@@ -143,7 +150,23 @@ class StoredArray:
         part = tuple(slice(i * side, (i + 1) * side) for i, side in zip(index, self.chunks, strict=True))
         path = self._unchanged(part)
         with self._reporting(part):
-            yield from raw.read_pieces(path, index, self.chunks, buffer)
+            try:
+                yield from raw.read_pieces(path, index, self.chunks, buffer)
+            except FileNotFoundError:
+                chunk = self._read(path, part).reshape(-1)
+                for start in range(0, chunk.size, buffer.size):
+                    piece = buffer[: chunk.size - start]
+                    piece[...] = chunk[start : start + buffer.size]
+                    yield piece
+
+    def _read(self, path: Path, part: tuple[slice, ...]) -> NDArray[Any]:
+        if self.raw:
+            try:
+                return raw.read(path, part, self.chunks, self.dtype)
+            except FileNotFoundError:
+                if self.complete:
+                    raise
+        return np.asarray(_opened(self.path, self.identity)[part])
 
     def _unchanged(self, part: Sequence[slice]) -> Path:
         path = Path(self.path)
