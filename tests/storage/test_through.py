@@ -98,7 +98,13 @@ def test_a_copy_and_one_of_several_results(tmp_path: Path, passed: list[tuple[in
     assert sorted(passed) == sorted(ALL_BLOCKS * 2)
 
 
-def assigned(x: da.Array) -> da.Array:
+def assigned_before(x: da.Array) -> da.Array:
+    x = x.copy()
+    x[0] = 5
+    return blend(x, x)
+
+
+def assigned_after(x: da.Array) -> da.Array:
     y = blend(x, x)
     y[0] = -1
     return y
@@ -109,11 +115,13 @@ WHOLE: dict[str, Callable[[da.Array], da.Array]] = {
     "broadcast": lambda x: blend(x, x[:1]),
     "in memory": lambda x: blend(x, da.from_array(VALUES, chunks=(2, 3))),
     "persisted": lambda x: blend(x.persist(), x),
+    "optimized": lambda x: blend(dask.optimize(x + 1)[0], x),
     "not elementwise's": lambda x: x * 0.25 + 1,
     "of two steps": lambda x: blend(blend(x, x), x),
     "other chunks": lambda x: blend(x, x).rechunk((3, 9)),
     "cast": lambda x: blend(x, x).astype("f4"),
-    "assigned to": assigned,
+    "assigned to before": assigned_before,
+    "assigned to after": assigned_after,
 }
 
 

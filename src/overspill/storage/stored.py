@@ -12,6 +12,7 @@ import dask.array as da
 import numpy as np
 import zarr
 from dask.array.core import normalize_chunks
+from dask.base import tokenize
 from numpy.typing import NDArray
 
 from overspill.errors import StorageError, UsageError
@@ -78,19 +79,22 @@ def open(path: str | os.PathLike[str], *, chunks: Any = None) -> da.Array:
         raise UsageError(f"chunks={chunks!r} do not fit {path} of shape {array.shape}: {node.brief(error)}") from None
     meta = np.empty((0,) * len(array.shape), array.dtype)
     # Without fancy=False, Dask may hand lists of indices to the store.
-    lazy: da.Array = da.from_array(stored, chunks=normal, asarray=False, fancy=False, inline_array=True, meta=meta)
-    setattr(lazy, ATTRIBUTE, (lazy.name, stored))
+    lazy: da.Array = da.from_array(
+        stored, chunks=normal, name=_name(stored, normal), asarray=False, fancy=False, inline_array=True, meta=meta
+    )
     return lazy
 
 
-ATTRIBUTE = "_overspill_stored"
-"""Where `open` notes what it opened: on the array object, so that slices, copies and pickles of it are without."""
-
-
 def stored_in(x: da.Array) -> "StoredArray | None":
-    """What `x` is the whole of, if it is what `open` returned."""
-    name, stored = getattr(x, ATTRIBUTE, (None, None))
-    return stored if name == x.name else None  # arrays that are assigned to take other names
+    """The stored array that `x` is the whole of, if it is what `open` returned."""
+    # Dask may have fused reading with what is done next: then the layer has the name of that.
+    inputs = getattr(x.dask.layers.get(x.name), "indices", ())
+    arrays = (value for value, _ in inputs if isinstance(value, StoredArray))
+    return next((stored for stored in arrays if _name(stored, x.chunks) == x.name), None)
+
+
+def _name(stored: "StoredArray", chunks: Any) -> str:
+    return f"array-{tokenize(stored, chunks)}"
 
 
 @dataclass(frozen=True, slots=True)

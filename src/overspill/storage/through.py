@@ -53,10 +53,9 @@ class Passage:
                 stack.enter_context(closing(source.pieces(index, buffer)))
                 for source, buffer in zip(self.sources, buffers, strict=True)
             ]
-            for read in zip(*readers, strict=True):
-                for cut in blocks.cuts()[0]:
-                    if part := range(cut.start, min(cut.stop, read[0].size)):
-                        yield blocks.values((slice(part.start, part.stop),))
+            for filled, *_ in zip(*readers, strict=True):
+                for start in range(0, filled.size, blocks.shape[0]):
+                    yield blocks.values((slice(start, min(start + blocks.shape[0], filled.size)),))
 
 
 def passage(x: da.Array, save: Save) -> Passage | None:
