@@ -103,6 +103,7 @@ def test_types_that_are_asked_for() -> None:
     assert osp.sum(x, dtype="f8").compute() == np.sum(x.compute().astype("f8"))
     assert osp.mean(da.arange(10, chunks=3), dtype="f4").compute().dtype == np.float32
     assert osp.sum(da.full(300, 1, dtype="i8", chunks=7), dtype="i1").compute() == np.int8(300 - 256)
+    assert osp.sum(da.full(300, 0.5, chunks=7), dtype=bool).compute() is np.True_
     assert osp.var(x, dtype="f8", ddof=1).compute() == pytest.approx(np.var(x.compute(), dtype="f8", ddof=1), rel=1e-14)
 
 
@@ -125,6 +126,8 @@ def test_arrays_without_elements_and_without_dimensions() -> None:
     assert np.isnan(osp.var(da.ones(3), ddof=3).compute())
     assert osp.norm(empty, np.inf).compute() == 0
     assert osp.min(empty, 1).compute().shape == (0,)
+    huge = da.full(4, 1e200, chunks=((2, 0, 2),))
+    assert osp.var(huge).compute() == osp.var(huge * 1j).compute() == 0
     for function in ("min", "max", "argmin", "argmax"):
         with pytest.raises(osp.ArrayError, match=rf"{function} of no elements is nothing: x has shape \(0, 3\)"):
             getattr(osp, function)(empty, 0)
@@ -140,6 +143,7 @@ def test_a_pass_has_one_task_a_chunk_and_a_tree() -> None:
     (optimized,) = dask.optimize(osp.sum(wave(many)))
     assert len(optimized.dask) == 1000 + 63 + 4 + 1
     assert osp.sum(many).compute(scheduler="synchronous") == 1000
+    assert max(len(pickle.dumps(task)) for task in optimized.dask.values()) < 4000  # not all chunks' sizes in each
     plan = osp.plan(osp.mean(wave(x)))
     assert (plan.persisted.held_nbytes, plan.unsized_tasks) == ((16 + 1) * 8, 0)
 
@@ -187,6 +191,8 @@ def test_what_becomes_of_an_array_counts_and_not_what_it_was_made_of() -> None:
         (y.astype("f4"), values.astype("f4")),
     ):
         np.testing.assert_allclose(osp.sum(other, 0).compute(), expected.sum(axis=0), rtol=1e-6)
+    x[1] = 50
+    np.testing.assert_allclose(osp.sum(y, 0).compute(), values.sum(axis=0), rtol=1e-13)
     y[0] = 100
     values[0] = 100
     assert osp.max(y).compute() == 100
@@ -257,7 +263,15 @@ def test_workers_change_no_bit(one_worker: Cluster, two_workers: Cluster) -> Non
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "uint64", "bool"])
 @pytest.mark.parametrize(
-    ("bins", "limits"), [(7, (-1.5, 2.5)), (1000, (-3, 3)), ([-2, -1, 0, 0.5, 3], None), ([0, 1, 1, 200], (0, 9))]
+    ("bins", "limits"),
+    [
+        (7, (-1.5, 2.5)),
+        (1000, (-3, 3)),
+        ([-2, -1, 0, 0.5, 3], None),
+        ([0, 1, 1, 200], (0, 9)),
+        ([-np.inf, 0, np.inf], None),
+        ([0, np.inf, np.inf], None),
+    ],
 )
 def test_histograms_are_numpys(xp: ModuleType, dtype: str, bins: Any, limits: Any) -> None:
     values = matrix((50, 60), dtype)
@@ -290,6 +304,8 @@ def test_bad_input_is_refused() -> None:
         osp.mean(x, (0, -2))
     with pytest.raises(osp.ArrayError, match="argmin takes one axis, or None for all"):
         osp.argmin(x, (0, 1))
+    with pytest.raises(osp.ArrayError, match=r"argmax takes one axis, or None for all, not \(\)"):
+        osp.argmax(x, ())
     with pytest.raises(osp.ArrayError, match=r"std needs the sizes of all chunks: call x.compute_chunk_sizes\(\)"):
         osp.std(x[x > 0])
     with pytest.raises(osp.ArrayError, match="max takes chunks .* not of MaskedArray"):
@@ -298,12 +314,18 @@ def test_bad_input_is_refused() -> None:
         osp.any(da.from_array(np.array([1, "a"], object), chunks=1))
     with pytest.raises(osp.DTypeError, match="sum of complex128 elements is complex, not float64"):
         osp.sum(x * 1j, dtype=float)
-    with pytest.raises(osp.DTypeError, match="var is real"):
-        osp.var(x, dtype=complex)
+    with pytest.raises(osp.DTypeError, match="mean is a number, not object: pass a numeric dtype"):
+        osp.mean(x, dtype=object)
+    for dtype in (complex, "M8[s]"):
+        with pytest.raises(osp.DTypeError, match="var is real"):
+            osp.var(x, dtype=dtype)
     with pytest.raises(osp.ArrayError, match="norm has ord=1, 2 and inf, not 3"):
         osp.norm(x, 3)
     with pytest.raises(osp.ArrayError, match=r"histogram of a number of bins needs range=\(low, high\)"):
         osp.histogram(x, 10)
+    for limits in (5, (0,), (1, 0)):
+        with pytest.raises(osp.ArrayError, match=r"histogram cannot take bins=10 and range="):
+            osp.histogram(x, 10, limits)
     with pytest.raises(osp.ArrayError, match=r"histogram cannot take bins=\[2, 1\]"):
         osp.histogram(x, [2, 1])
     with pytest.raises(osp.DTypeError, match="histogram cannot order elements of type complex128"):

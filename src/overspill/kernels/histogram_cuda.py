@@ -22,6 +22,10 @@ def count(
     edges = np.histogram_bin_edges(np.empty(0, values.dtype), bins, limits)
     if not values.size:
         return cupy.zeros(len(edges) - 1, np.int64)
-    if values.dtype.kind == "f":  # what is not a number CuPy would count
-        values = cupy.where(values == values, values, np.inf)
-    return cupy.histogram(values.ravel(), edges)[0]
+    if values.dtype.kind != "f":
+        return cupy.histogram(values.ravel(), edges)[0]
+    # What is not a number CuPy would count: beyond the last bin it does not, unless that one has no end.
+    counts = cupy.histogram(cupy.where(values == values, values, np.inf).ravel(), edges)[0]
+    if edges[-1] == np.inf:
+        counts[-1] = cupy.count_nonzero(values >= edges[-2])
+    return counts

@@ -42,7 +42,7 @@ class Moments:
         mean = mean / size
         distances = values - mean
         rest = pairwise_sum(distances, axes)
-        squares = pairwise_sum(_squared(np, distances), axes) - _squared(np, rest) / size
+        squares = pairwise_sum(_product(np, distances, distances), axes) - _product(np, rest, rest) / size
         return np.full(mean.shape, float(size)), mean, squares
 
     def of_elements(self, xp: Any, values: Any, places: Any) -> Parts:
@@ -61,11 +61,13 @@ class Moments:
         n = n_a + n_b
         share = n_b / xp.maximum(n, 1.0)
         distance = mean_b - mean_a
-        return n, mean_a + distance * share, squares_a + squares_b + _squared(xp, distance) * (n_a * share)
+        # Weighted before it is squared, which may overflow: next to an empty sample no distance counts.
+        between = _product(xp, distance, distance * (n_a * share))
+        return n, mean_a + distance * share, squares_a + squares_b + between
 
 
-def _squared(xp: Any, x: Any) -> Any:
+def _product(xp: Any, x: Any, y: Any) -> Any:
+    """The real part of the product of `x`, conjugated, and `y`."""
     if x.dtype.kind != "c":
-        return x * x
-    real, imag = xp.real(x), xp.imag(x)
-    return real * real + imag * imag
+        return x * y
+    return xp.real(x) * xp.real(y) + xp.imag(x) * xp.imag(y)

@@ -25,7 +25,8 @@ class Origin:
     expression
         The elements, of a single output.
     arrays
-        Inputs of the expression, of shapes that broadcast to the array's.
+        Inputs of the expression, of shapes that broadcast to the array's: copies of those that were passed, which may
+        be assigned to.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Origin:
 def note(x: da.Array, expression: Expression, number: int, arrays: Sequence[da.Array]) -> None:
     """Note that `x` is the output of that `number` of `expression`."""
     only = Expression(expression.inputs, expression.calls, (expression.outputs[number],), single=True)
-    setattr(x, ATTRIBUTE, Origin(x.name, only, tuple(arrays)))
+    setattr(x, ATTRIBUTE, Origin(x.name, only, tuple(y.copy() for y in arrays)))
 
 
 def origin_of(x: da.Array) -> Origin:

@@ -17,6 +17,8 @@ from overspill.kernels.reduction import Parts
 def requested(name: str, x: da.Array, dtype: DTypeLike | None) -> np.dtype[Any] | None:
     """The result's type that the caller asks for, if any."""
     result = None if dtype is None else np.dtype(dtype)
+    if result is not None and result.kind not in "biufc":
+        raise DTypeError(f"{name} is a number, not {result}: pass a numeric dtype")
     if result is not None and x.dtype.kind == "c" and result.kind != "c":
         raise DTypeError(
             f"{name} of {x.dtype} elements is complex, not {result}: pass {name}(x.real), or a complex dtype"

@@ -178,7 +178,7 @@ def _extreme(name: str, function: Literal["minimum", "maximum"], x: Any, axis: A
 
 def _place(name: str, function: Literal["minimum", "maximum"], x: Any, axis: Any, keepdims: bool) -> da.Array:
     x, axes = checked(name, x, axis)
-    if len(axes) > 1 and axis is not None:
+    if len(axes) != 1 and axis is not None:
         raise ArrayError(f"{name} takes one axis, or None for all, not {axis!r}: reshape the array first")
     check_elements(name, x, axes)
     return reduced(

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import dask.array as da
 import numpy as np
 from dask.base import tokenize
+from dask.layers import ArraySliceDep
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from overspill import backend
@@ -37,24 +38,22 @@ class Records:
     ----------
     reduction, expression, axes
         What is kept of which elements, along which axes.
-    chunks
-        Of the whole array.
+    whole
+        Shape of the whole array.
     """
 
     reduction: Reduction
     expression: Expression
     axes: tuple[int, ...]
-    chunks: tuple[tuple[int, ...], ...]
+    whole: tuple[int, ...]
 
-    def __call__(self, *chunks: Any, block_id: tuple[int, ...]) -> Any:
-        """The records as one array, `axes` kept with length one and a last axis for their parts."""
+    def __call__(self, place: tuple[slice, ...], *chunks: Any) -> Any:
+        """The records as one array, `axes` kept with length one and a last axis for their parts.
+
+        `place` is that of the chunk in the whole array.
+        """
         chunks = in_one_place(chunks)
-        ids = block_id[: len(self.chunks)]
-        box = Box(
-            shape=tuple(sizes[i] for sizes, i in zip(self.chunks, ids, strict=True)),
-            start=tuple(sum(sizes[:i]) for sizes, i in zip(self.chunks, ids, strict=True)),
-            whole=tuple(sum(sizes) for sizes in self.chunks),
-        )
+        box = Box(self.whole, (0,) * len(self.whole), self.whole).within(place)
         if backend.is_device_array(chunks[0]):
             from overspill.kernels import reduction_cuda
 
@@ -130,15 +129,20 @@ def reduced(
         See there.
     """
     origin = origin_of(x)
-    records = Records(reduction, prepare(origin.expression), axes, x.chunks)
+    records = Records(reduction, prepare(origin.expression), axes, x.shape)
     arrays, residence = aligned(x, origin)
     kept = [(1,) * len(sizes) if axis in axes else sizes for axis, sizes in enumerate(x.chunks)]
-    parts = da.map_blocks(
+    pairs: list[Any] = [ArraySliceDep(x.chunks), range(x.ndim)]
+    for array in arrays:
+        pairs += [array, range(x.ndim - array.ndim, x.ndim)]
+    parts = da.blockwise(
         records,
-        *arrays,
-        name=f"{name}-records-{tokenize(records, *arrays)}",
-        chunks=(*kept, (reduction.parts,)),
-        new_axis=[x.ndim],
+        range(x.ndim + 1),
+        *pairs,
+        name=f"{name}-records-{tokenize(records, x.chunks, *arrays)}",
+        new_axes={x.ndim: reduction.parts},
+        adjust_chunks=dict(enumerate(kept)),
+        align_arrays=False,
         dtype=reduction.dtype,
         meta=backend.meta(residence, reduction.dtype, x.ndim + 1),
     )

@@ -85,9 +85,12 @@ def histogram(
     given = int(bins) if np.ndim(bins) == 0 and isinstance(bins, int | np.integer) else np.asarray(bins)
     if isinstance(given, int) and range is None:
         raise ArrayError("histogram of a number of bins needs range=(low, high): compute osp.min(x), osp.max(x) first")
-    limits = None if range is None or not isinstance(given, int) else (float(range[0]), float(range[1]))
+    limits: tuple[float, float] | None = None
     dtype = np.dtype(np.uint8) if x.dtype.kind == "b" else x.dtype.newbyteorder("=")
     try:
+        if isinstance(given, int) and range is not None:
+            low, high = range
+            limits = float(low), float(high)
         edges = np.histogram_bin_edges(np.empty(0, dtype), given, limits)
     except (ValueError, TypeError) as error:
         raise ArrayError(f"histogram cannot take bins={bins!r} and range={range!r}: {error}") from None

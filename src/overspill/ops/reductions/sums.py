@@ -11,6 +11,7 @@ from overspill.kernels.folds import Fold
 from overspill.kernels.reduction import Parts
 from overspill.ops.reductions.element_types import cast, count, inexact, only, requested, wide
 from overspill.ops.reductions.graph import Axis, checked, reduced
+from overspill.ops.reductions.truth import any
 
 
 def sum(x: da.Array, axis: Axis = None, *, dtype: DTypeLike | None = None, keepdims: bool = False) -> da.Array:
@@ -42,7 +43,7 @@ def sum(x: da.Array, axis: Axis = None, *, dtype: DTypeLike | None = None, keepd
     ArrayError
         For axes that `x` lacks, and chunks of unknown size.
     DTypeError
-        For elements that are no numbers, and a real `dtype` for complex ones.
+        For elements or a `dtype` that are no numbers, and a real `dtype` for complex ones.
 
     Examples
     --------
@@ -53,6 +54,8 @@ def sum(x: da.Array, axis: Axis = None, *, dtype: DTypeLike | None = None, keepd
     """
     x, axes = checked("sum", x, axis)
     result = requested("sum", x, dtype) or np.add.reduce(np.empty(0, x.dtype)).dtype
+    if result.kind == "b":  # in truth values, of which a fraction is one, and nothing wraps round
+        return any(x, axes, keepdims=keepdims)
     accumulated = wide(result)
     return reduced(
         "sum",
@@ -92,7 +95,7 @@ def mean(x: da.Array, axis: Axis = None, *, dtype: DTypeLike | None = None, keep
     ArrayError
         For axes that `x` lacks, and chunks of unknown size.
     DTypeError
-        For elements that are no numbers, and a real `dtype` for complex ones.
+        For elements or a `dtype` that are no numbers, and a real `dtype` for complex ones.
 
     Examples
     --------

@@ -47,7 +47,7 @@ def var(
     ArrayError
         For axes that `x` lacks, and chunks of unknown size.
     DTypeError
-        For elements that are no numbers, and a complex `dtype`.
+        For elements that are no numbers, and a `dtype` that is not real.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def std(
     ArrayError
         For axes that `x` lacks, and chunks of unknown size.
     DTypeError
-        For elements that are no numbers, and a complex `dtype`.
+        For elements that are no numbers, and a `dtype` that is not real.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def _spread(
     keepdims: bool,
 ) -> da.Array:
     x, axes = checked(name, x, axis)
-    if dtype is not None and np.dtype(dtype).kind == "c":
+    if dtype is not None and np.dtype(dtype).kind not in "biuf":
         raise DTypeError(f"{name} is real: pass a real dtype, not {np.dtype(dtype)}")
     own = np.dtype(dtype) if dtype is not None else np.empty(0, inexact(x.dtype)).real.dtype
     accumulated = wide(np.result_type(inexact(x.dtype), own, np.float16))
