@@ -57,11 +57,6 @@ def meta(residence: Residence, dtype: np.dtype[Any], ndim: int) -> Any:
     return xp.empty((0,) * ndim, dtype)
 
 
-def to_device(x: Any) -> Any:
-    """`x` on the current GPU; `x` itself when it is there already."""
-    return x if is_device_array(x) else importlib.import_module("cupy").asarray(x)
-
-
 def to_numpy(x: Any) -> np.ndarray[Any, Any]:
     """`x` in host memory; `x` itself when it is there already."""
     return np.asarray(x.get() if is_device_array(x) else x)

@@ -13,6 +13,7 @@ import pytest
 import overspill as osp
 from cases import matrix, random_array
 from overspill.cluster import Cluster
+from overspill.memory import ledger
 
 
 @osp.elementwise
@@ -231,8 +232,13 @@ def test_bad_arrays_are_refused() -> None:
 def test_host_and_device_meet_on_the_device() -> None:
     import cupy
 
-    x = matrix((40, 50), "float64")
-    host, device = da.from_array(x, chunks=20), da.from_array(cupy.asarray(x), chunks=20)
-    radius, _ = polar(host, device)
-    assert isinstance(radius._meta, cupy.ndarray)
-    np.testing.assert_allclose(radius.compute().get(), np.hypot(x, x), rtol=1e-15)
+    x = matrix((300, 400), "float64")
+    device = da.from_array(cupy.asarray(x), chunks=200)
+    for host in (x, x.astype(">f8"), x.T.copy().T):
+        radius, _ = polar(da.from_array(host, chunks=200), device)
+        assert isinstance(radius._meta, cupy.ndarray)
+        ledger.reset()
+        np.testing.assert_allclose(radius.compute(scheduler="synchronous").get(), np.hypot(x, x), rtol=1e-15)
+        assert ledger.snapshot()["uploaded_nbytes"] == x.nbytes
+        np.testing.assert_allclose(osp.max(radius).compute().get(), np.hypot(x, x).max(), rtol=1e-15)
+        np.testing.assert_allclose(polar(host, cupy.asarray(x))[0].get(), np.hypot(x, x), rtol=1e-15)

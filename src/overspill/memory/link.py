@@ -12,11 +12,17 @@ from overspill.memory.store.device import Copy
 from overspill.memory.tile import as_tile, empty
 
 
+def to_device(x: Any) -> Any:
+    """`x` on the GPU; `x` itself where it is on one already."""
+    return x if backend.is_device_array(x) else upload(np.asarray(x))
+
+
 def upload(x: NDArray[Any]) -> Any:
     """`x` on the GPU: returns while the copy is queued, for which all work queued later waits.
 
     What is not a tile is copied into one first: from pageable memory a copy would hold up every call to the GPU.
     """
+    x = x.astype(x.dtype.newbyteorder("="), copy=False)  # CuPy knows no other order of bytes
     device = process.device()
     assert device is not None, "chunks go up only where there is a GPU"
     tile = as_tile(x)

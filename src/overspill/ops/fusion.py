@@ -14,6 +14,7 @@ from overspill.errors import ArrayError, FusionWarning
 from overspill.kernels import fused_numpy
 from overspill.kernels.expression import Expression
 from overspill.kernels.tracing import Elements, NotFusableError, trace
+from overspill.memory import link
 
 SAMPLE = 7
 """Elements along the last axis of what a function that cannot be fused has to show that it is elementwise on."""
@@ -90,7 +91,7 @@ class Plain:
 
 def in_one_place(chunks: tuple[Any, ...]) -> tuple[Any, ...]:
     """`chunks` all on the device if one of them is there."""
-    return tuple(map(backend.to_device, chunks)) if any(map(backend.is_device_array, chunks)) else chunks
+    return tuple(map(link.to_device, chunks)) if any(map(backend.is_device_array, chunks)) else chunks
 
 
 def fuse(call: Call, arrays: Sequence[Any]) -> Fused | Plain:

@@ -14,6 +14,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from overspill import backend, memory
 from overspill.errors import ArrayError, DTypeError
+from overspill.memory import link
 from overspill.memory.copying import copy
 from overspill.ops.residence import TILE_NAME, holds_tiles
 from overspill.planning.relayout import Chunks, Target, targets
@@ -207,5 +208,5 @@ def _on_device(target: Target, dtype: np.dtype[Any], chunks: Sequence[Any]) -> A
     xp = backend.array_namespace(backend.meta("device", dtype, ndim=0))
     whole = xp.empty(target.shape, dtype)
     for part, chunk in zip(target.parts(), chunks, strict=True):
-        whole[part.target] = backend.to_device(chunk[part.source]).transpose(target.axes)
+        whole[part.target] = link.to_device(chunk[part.source]).transpose(target.axes)
     return whole

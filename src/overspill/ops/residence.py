@@ -46,7 +46,7 @@ def to_device(x: da.Array) -> da.Array:
     if backend.residence_of(x._meta) == "device" or not _on_gpus():
         return x
     meta = backend.meta("device", x.dtype, x.ndim)
-    return _map(_to_device, x, DEVICE_NAME, meta)
+    return _map(link.to_device, x, DEVICE_NAME, meta)
 
 
 def to_host(x: da.Array) -> da.Array:
@@ -87,10 +87,6 @@ def _on_gpus() -> bool:
 def _map(move: Any, x: da.Array, name: str, meta: Any) -> da.Array:
     moved: da.Array = da.map_blocks(move, x, dtype=x.dtype, meta=meta, name=f"{name}-{tokenize(x.name)}")
     return moved
-
-
-def _to_device(chunk: Any) -> Any:
-    return chunk if backend.is_device_array(chunk) else link.upload(np.asarray(chunk))
 
 
 def _to_tile(chunk: Any) -> np.ndarray[Any, Any]:
