@@ -9,9 +9,10 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-from dask._task_spec import DataNode, convert_legacy_graph
+from dask._task_spec import Alias, DataNode, GraphNode, convert_legacy_graph
 from dask.core import flatten
 from dask.order import order
+from distributed.utils import key_split_group
 
 import overspill as osp
 from cases import random_array, resources
@@ -57,7 +58,7 @@ ROUGH: dict[str, Callable[[], da.Array]] = {
 
 @dataclass
 class Replay:
-    """Most bytes of arrays at a time while `lazy` is computed task by task in Dask's order, and of the largest ones."""
+    """Most bytes of arrays at a time while `lazy` is computed task by task as Dask would, and of the largest ones."""
 
     most: int
     largest_given: int
@@ -72,7 +73,11 @@ class Replay:
         stays = {key for key in graph if isinstance(graph[key], DataNode) or (keep and key in keys)}
         results = {key: graph[key]() for key in graph if isinstance(graph[key], DataNode)}
         found = cls(nbytes_of(results.values()), max((nbytes_of([value]) for value in results.values()), default=0))
-        for key in sorted(graph.keys() - results.keys(), key=order(graph).__getitem__):
+        left, priorities, roots = graph.keys() - results.keys(), order(graph), rootish(graph)
+        while left:
+            ready = (key for key in left if graph[key].dependencies <= results.keys())
+            key = min(ready, key=lambda key: (not isinstance(graph[key], Alias), key in roots, priorities[key]))
+            left.remove(key)
             results[key] = graph[key]({other: results[other] for other in graph[key].dependencies})
             found.most = max(found.most, nbytes_of(results.values()))
             found.largest = max(found.largest, nbytes_of([results[key]]))
@@ -81,6 +86,23 @@ class Replay:
                 if not users[other]:
                     del results[other]
         return found
+
+
+def rootish(graph: dict[Any, GraphNode]) -> set[Any]:
+    """What Dask's scheduler starts last, `SchedulerState.is_rootish`, aliases being no tasks to it."""
+    tasks = {key: node for key, node in graph.items() if not isinstance(node, Alias)}
+
+    def resolved(key: Any) -> Any:
+        return key if key in tasks else resolved(graph[key].target)
+
+    def inputs_of(group: Any) -> set[Any]:
+        taken = {resolved(key) for mine in tasks if key_split_group(mine) == group for key in tasks[mine].dependencies}
+        groups = {key_split_group(key) for key in taken}
+        return {key for key in tasks if key_split_group(key) in groups}
+
+    groups = {key_split_group(key) for key in tasks}
+    roots = {group for group in groups if len(inputs_of(group)) < 5}
+    return {key for key in tasks if key_split_group(key) in roots}
 
 
 def nbytes_of(values: Any) -> int:
@@ -121,6 +143,15 @@ def planned_and_found(build: Callable[[], da.Array], *, keep: bool) -> tuple[Pla
     with using(resources()):
         plan = osp.plan(build())
     return plan, plan.persisted if keep else plan.saved, Replay.of(build(), keep=keep)
+
+
+def test_chunks_are_made_as_they_are_used_even_where_all_come_from_one() -> None:
+    """Dask's order has all of `u` and `v` made first; its scheduler makes one of `v` when a worker has nothing else."""
+    one = random_array(((100,), (100,)))
+    u, v = (da.concatenate([y] * 80).rechunk((1000, 100)) for y in (one + 1, one + 2))
+    with using(resources()):
+        plan = osp.plan(da.stack([u + v, u * v, u - v]))
+    assert plan.saved.held_nbytes < 1.5 * u.nbytes
 
 
 def test_what_is_persisted_on_workers_is_there_and_stays(two_workers: Cluster) -> None:

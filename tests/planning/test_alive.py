@@ -75,3 +75,13 @@ def test_more_slots_start_more_at_once() -> None:
     assert demands(interleaved, 1, keep=False)[0].held_nbytes == 11
     assert demands(interleaved, 3, keep=False)[0].held_nbytes >= 30
     assert demands(roots + users, 1, keep=False)[0].held_nbytes == 61
+
+
+def test_what_is_held_back_waits_until_what_it_feeds_is_used_up() -> None:
+    def most_held(*, held_back: bool) -> int:
+        made = [Work((), host_nbytes=8, held_back=held_back)] * 5
+        used = [Work((i,), host_nbytes=1, wanted=True) for i in range(5)]
+        return demands([*made, *used], 1, keep=True)[1].held_nbytes
+
+    assert most_held(held_back=False) == 5 * 8 + 1
+    assert most_held(held_back=True) == 8 + 5 * 1

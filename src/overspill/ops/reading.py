@@ -1,5 +1,6 @@
 """What a graph tells of the tasks that Dask will run: what they make, move, do and need."""
 
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from overspill.ops.chunks import extents_of, target
 from overspill.ops.steps import step_work
 from overspill.planning.alive import Work
 from overspill.planning.one_pass import Pass, Peak
+
+FEW_INPUTS = 5
+"""Tasks of a group whose inputs, all together, are fewer count as roots to Dask's scheduler, unless configured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ def read(graph: HighLevelGraph, keys: list[Any], planned: Collection[Any] = ()) 
     priorities = order(nodes) if nodes else {}
     ordered = sorted((key for key in nodes if not isinstance(nodes[key], Alias)), key=priorities.__getitem__)
     positions = {key: position for position, key in enumerate((*elsewhere, *ordered))}
+    held_back = _held_back({key: inputs.get(key, set()) for key in positions})
     works = [
         Work(
             tuple(positions[other] for other in inputs.get(key, ())),
@@ -64,6 +69,7 @@ def read(graph: HighLevelGraph, keys: list[Any], planned: Collection[Any] = ()) 
             extents[key].host_nbytes,
             made=not isinstance(nodes.get(key), Task),
             wanted=key in wanted,
+            held_back=key in held_back,
         )
         for key in positions
     ]
@@ -79,6 +85,22 @@ def read(graph: HighLevelGraph, keys: list[Any], planned: Collection[Any] = ()) 
         keys=nodes.keys(),
         unsized=len(guessed & nodes.keys()),
     )
+
+
+def _held_back(inputs: Mapping[Any, Set[Any]]) -> set[Any]:
+    """The keys that Dask's scheduler holds back, by what each takes: those of groups that depend on next to nothing.
+
+    The rule is that of `distributed.scheduler.SchedulerState.is_rootish`, which exempts groups too small to matter.
+    """
+    sizes = Counter(map(_group, inputs))
+    before: dict[Any, set[Any]] = defaultdict(set)
+    for key, taken in inputs.items():
+        before[_group(key)].update(map(_group, taken))
+    return {key for key in inputs if sum(sizes[group] for group in before[_group(key)]) < FEW_INPUTS}
+
+
+def _group(key: Any) -> Any:
+    return key[0] if isinstance(key, tuple) else key
 
 
 def _needed(nodes: Mapping[Any, GraphNode], keys: Iterable[Any]) -> dict[Any, GraphNode]:

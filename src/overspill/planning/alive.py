@@ -20,6 +20,9 @@ class Work:
         Whether the result is there before anything runs, and stays: chunks that were persisted or given as they are.
     wanted
         Whether the result is part of what is computed.
+    held_back
+        Whether Dask's scheduler keeps it in a queue until a worker has nothing else to do, as it does with tasks that
+        load or make what others use up.
     """
 
     inputs: tuple[int, ...]
@@ -27,6 +30,7 @@ class Work:
     host_nbytes: int = 0
     made: bool = False
     wanted: bool = False
+    held_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class Demand:
 
 def demands(works: Sequence[Work], slots: int, *, keep: bool) -> tuple[Demand, Demand]:
     """What `works` ask of the devices and of the host, when the first `slots` tasks that can run do so at a time.
+
+    What is held back runs when fewer others can.
 
     Results are let go when their last user has run; those that are wanted stay if `keep`, else go as they are made, as
     when they are stored block by block. A result that nobody asks for counts while it is made.
@@ -83,9 +89,9 @@ def _most_held(works: Sequence[Work], slots: int, *, keep: bool) -> tuple[int, i
     stays = [work.made or (keep and work.wanted) for work in works]
     device = device_most = sum(work.device_nbytes for work in works if work.made)
     host = host_most = sum(work.host_nbytes for work in works if work.made)
-    ready = [i for i, work in enumerate(works) if not missing[i] and not work.made]
+    ready = sorted((work.held_back, i) for i, work in enumerate(works) if not missing[i] and not work.made)
     while ready:
-        running = [heapq.heappop(ready) for _ in range(min(slots, len(ready)))]
+        running = [heapq.heappop(ready)[1] for _ in range(min(slots, len(ready)))]
         device += sum(works[i].device_nbytes for i in running)
         host += sum(works[i].host_nbytes for i in running)
         device_most, host_most = max(device_most, device), max(host_most, host)
@@ -99,5 +105,5 @@ def _most_held(works: Sequence[Work], slots: int, *, keep: bool) -> tuple[int, i
             for j in users[i]:
                 missing[j] -= 1
                 if not missing[j]:
-                    heapq.heappush(ready, j)
+                    heapq.heappush(ready, (works[j].held_back, j))
     return device_most, host_most
