@@ -214,7 +214,7 @@ def test_errors_of_sums_keep_to_their_bound(
     monkeypatch.setattr(fused_numpy, "BLOCK_NBYTES", block_nbytes)
     x = adversaries()[name]
     (actual,) = of_itself(xp, Fold("add", F8), view(x))
-    assert abs(Fraction(actual.item()) - sum(map(Fraction, x))) <= 64 * EPS * math.fsum(abs(x))
+    assert abs(actual.item() - math.fsum(x)) <= 64 * EPS * math.fsum(abs(x))
 
 
 @pytest.mark.parametrize("name", adversaries())
@@ -223,12 +223,12 @@ def test_errors_of_sums_along_an_axis_keep_to_their_bound(xp: ModuleType, name: 
     columns = np.stack([x, x[::-1], 2 * x], axis=1)
     (actual,) = of_itself(xp, Fold("add", F8), columns, (0,))
     for column, total in zip(columns.T, actual[0], strict=True):
-        assert abs(Fraction(float(total)) - sum(map(Fraction, column))) <= 64 * EPS * math.fsum(abs(column))
+        assert abs(float(total) - math.fsum(column)) <= 64 * EPS * math.fsum(abs(column))
 
 
 @pytest.mark.parametrize("mean", [0.0, 1e4, 1e8, -1e12])
 def test_variance_bears_a_large_mean(xp: ModuleType, mean: float) -> None:
-    x = mean + np.random.default_rng(0).standard_normal(20_001)
+    x = mean + np.random.default_rng(0).standard_normal(5001)
     exact = [Fraction(value) for value in x]
     center = sum(exact) / len(exact)
     variance = sum((value - center) ** 2 for value in exact) / len(exact)
@@ -262,9 +262,9 @@ def test_records_come_in_order() -> None:
 
 @pytest.mark.parametrize("axes", [(0,), (1,), (0, 1), (2,), (0, 2)])
 def test_layouts_in_memory_change_no_bit(axes: tuple[int, ...]) -> None:
-    x = np.random.default_rng(0).random((30, 40, 50))
+    x = np.random.default_rng(0).random((12, 20, 25))
     expression = trace(lambda x: np.sin(x) + np.exp(x), [Elements(F8)], {})
-    apart = np.empty((60, 40, 100))[::2, :, ::2]
+    apart = np.empty((24, 20, 50))[::2, :, ::2]
     apart[...] = x
     offset = np.frombuffer(bytearray(x.nbytes + 1), np.uint8)[1:].view("f8").reshape(x.shape)
     offset[...] = x

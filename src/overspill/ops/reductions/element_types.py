@@ -27,8 +27,8 @@ def requested(name: str, x: da.Array, dtype: DTypeLike | None) -> np.dtype[Any] 
 
 
 def inexact(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """`dtype`, or float64 for integers and booleans."""
-    return dtype if dtype.kind in "fc" else np.dtype(np.float64)
+    """`dtype` in this machine's order of bytes, or float64 for integers and booleans."""
+    return dtype.newbyteorder("=") if dtype.kind in "fc" else np.dtype(np.float64)
 
 
 def wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
