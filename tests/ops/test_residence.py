@@ -11,6 +11,7 @@ import overspill as osp
 from cases import matrix, random_array
 from overspill import memory
 from overspill.cluster import Cluster
+from overspill.errors import DTypeError
 from overspill.ops.residence import holds_tiles
 
 
@@ -105,6 +106,18 @@ def test_up_compute_and_down_is_one_task_a_chunk_and_counts_what_crosses_the_lin
         np.testing.assert_allclose(y.compute(), expected, rtol=1e-5, atol=1e-6)
     assert made == y.npartitions
     assert (counted["uploaded_nbytes"], counted["downloaded_nbytes"]) == (x.nbytes, y.nbytes)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["object", "datetime64[s]", "U3", "longdouble"])
+def test_what_no_gpu_can_hold(dtype: str) -> None:
+    with pytest.raises(DTypeError, match=r"no GPU can hold .* elements .*: convert them with x\.astype"):
+        osp.to_device(da.from_array(np.empty(3, dtype), chunks=3))
+
+
+def test_arrays_that_are_not_dask_s_become_so() -> None:
+    for x in (np.ones(3), [1.0, 1.0, 1.0]):
+        assert osp.to_host(osp.to_device(x)).compute(scheduler="synchronous").tolist() == [1, 1, 1]
 
 
 def test_without_gpus_arrays_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from dask.base import tokenize
 
 from overspill import backend, memory
+from overspill.errors import DTypeError
 from overspill.memory import link
 from overspill.planning.resources import active
 
@@ -17,7 +18,7 @@ DEVICE_NAME = "overspill-device"
 """Layers that bring chunks up bear this name, so that plans know them."""
 
 
-def to_device(x: da.Array) -> da.Array:
+def to_device(x: Any) -> da.Array:
     """`x` with its chunks on GPUs, or `x` itself where there are none, so that the same code runs everywhere.
 
     What is computed chunk by chunk from there to `to_host` is one task a chunk: up, through every operation in between,
@@ -26,13 +27,18 @@ def to_device(x: da.Array) -> da.Array:
     Parameters
     ----------
     x
-        Array of any shape, of an element type that CuPy knows. Chunks that are tiles (`to_host`) are read by the GPU
-        where they lie; others are copied into tiles on the way.
+        A Dask array, or what `dask.array.asarray` takes, of an element type that CuPy knows. Chunks that are tiles
+        (`to_host`) are read by the GPU where they lie; others are copied into tiles on the way.
 
     Returns
     -------
     dask.array.Array
         Lazy, of the same shape, dtype and chunks.
+
+    Raises
+    ------
+    DTypeError
+        If CuPy does not know the element type.
 
     Examples
     --------
@@ -43,19 +49,23 @@ def to_device(x: da.Array) -> da.Array:
     >>> y.sum().compute()
     np.float64(32.0)
     """
-    if backend.residence_of(x._meta) == "device" or not _on_gpus():
-        return x
-    meta = backend.meta("device", x.dtype, x.ndim)
-    return _map(link.to_device, x, DEVICE_NAME, meta)
+    array: da.Array = da.asarray(x)
+    if backend.residence_of(array._meta) == "device" or not _on_gpus():
+        return array
+    try:
+        meta = backend.meta("device", array.dtype, array.ndim)
+    except ValueError as error:
+        raise DTypeError(f"no GPU can hold {array.dtype} elements ({error}): convert them with x.astype()") from None
+    return _map(link.to_device, array, DEVICE_NAME, meta)
 
 
-def to_host(x: da.Array) -> da.Array:
+def to_host(x: Any) -> da.Array:
     """`x` with its chunks in tiles: host memory that GPUs reach at full speed and that workers of a host share.
 
     Parameters
     ----------
     x
-        Array of any shape and dtype, its chunks NumPy or CuPy arrays.
+        A Dask array of any dtype, its chunks NumPy or CuPy arrays, or what `dask.array.asarray` takes.
 
     Returns
     -------
@@ -69,9 +79,10 @@ def to_host(x: da.Array) -> da.Array:
     >>> osp.to_host(da.ones((4, 4), chunks=2)).sum().compute()
     np.float64(16.0)
     """
-    if holds_tiles(x):
-        return x
-    return _map(_to_tile, x, TILE_NAME, backend.meta("host", x.dtype, x.ndim))
+    array: da.Array = da.asarray(x)
+    if holds_tiles(array):
+        return array
+    return _map(_to_tile, array, TILE_NAME, backend.meta("host", array.dtype, array.ndim))
 
 
 def holds_tiles(x: da.Array) -> bool:
