@@ -67,7 +67,7 @@ def test_a_dataset_comes_back_and_xarray_reads_it(tmp_path: Path) -> None:
 def test_how_a_file_had_it_is_left_out(tmp_path: Path) -> None:
     x = dataset()
     x.speed.encoding = {"dtype": "int16", "scale_factor": 0.5, "_FillValue": -1}
-    x.place.attrs["_FillValue"] = np.float64("nan")
+    x.place.attrs["_FillValue"] = x.height.attrs["missing_value"] = np.float64("nan")
     results = stored(take_apart({"wind": x}, "some.py"), tmp_path)
     xr.testing.assert_identical(results["wind"], dataset())
 
@@ -82,13 +82,22 @@ def test_paths(tmp_path: Path) -> None:
     ("variables", "message"),
     [
         ({"a b": ("x", np.arange(3))}, "names a result 'a b'"),
-        ({"u": ("x", np.arange(3), {"_FillValue": -999})}, "'u' has the _FillValue -999: put NaN in its place"),
+        ({"u": ("x", np.arange(3), {"_FillValue": -999})}, "'some/u' has the _FillValue -999: put NaN in its place"),
+        ({"u": ("x", np.array(["a"]), {"_FillValue": ""})}, "'some/u' has the _FillValue : put NaN in its place"),
+        ({"u": ("x", np.arange(3), {"day": np.datetime64("2020-01-01")})}, "'some/u' whose attributes=.* are not JSON"),
+        ({"t": ("x", np.array(["2020-01-01"], "M8[ns]"), {"units": "days"})}, "'some' that cannot be stored .*'units'"),
+        ({}, "some.py returns datasets without variables"),
         ({"words": ("x", np.array(["a", None, "b"], object))}, "'some/words' with object elements"),
     ],
 )
 def test_variables_that_cannot_be_stored(variables: dict[str, Any], message: str) -> None:
     with pytest.raises(WorkflowError, match=message):
         take_apart({"some": xr.Dataset(variables)}, "some.py")
+
+
+def test_attributes_that_cannot_be_stored() -> None:
+    with pytest.raises(WorkflowError, match=r"'some' whose attributes=.* 'x': nan\} are not JSON"):
+        take_apart({"some": dataset().assign_attrs(x=np.nan)}, "some.py")
 
 
 def test_what_xarray_has_besides_datasets() -> None:

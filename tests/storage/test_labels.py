@@ -75,6 +75,9 @@ def test_a_group_holds_arrays(tmp_path: Path) -> None:
 def test_what_is_no_group(tmp_path: Path) -> None:
     storage.save(X, tmp_path / "a")
     (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match="attributes={'x': nan} are not JSON"):
+        make_group(tmp_path / "new", {"x": float("nan")})
+    assert not (tmp_path / "new").exists()
     with pytest.raises(StorageError, match="is no readable Zarr group"):
         make_group(tmp_path / "a", {})
     with pytest.raises(StorageError, match="cannot be written"):

@@ -7,11 +7,14 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from overspill.errors import WorkflowError
-from overspill.storage.labels import Labels
+from overspill.errors import UsageError, WorkflowError
+from overspill.storage import node
+from overspill.storage.labels import Labels, check_attributes
+
+_MISSING = ("_FillValue", "missing_value")
 
 
-def variables(dataset: xr.Dataset) -> tuple[dict[str, tuple[da.Array, Labels]], dict[str, Any]]:
+def variables(name: str, dataset: xr.Dataset) -> tuple[dict[str, tuple[da.Array, Labels]], dict[str, Any]]:
     """The variables of `dataset`, coordinates among them, as lazy arrays with labels; and its own attributes.
 
     Times become numbers with units. Encodings, which say how a file that was read had them, are left out.
@@ -19,11 +22,18 @@ def variables(dataset: xr.Dataset) -> tuple[dict[str, tuple[da.Array, Labels]], 
     Raises
     ------
     WorkflowError
-        If a variable has another ``_FillValue`` than NaN, on which readers of Zarr do not agree.
+        If xarray cannot encode it, a variable has another ``_FillValue`` than NaN, on which readers of Zarr do not
+        agree, or attributes are not JSON; the message begins with `name`.
     """
     unencoded = dataset.drop_encoding()
-    encoded, attributes = xr.conventions.cf_encoder(*xr.conventions.encode_dataset_coordinates(unencoded))
-    return {str(name): _labelled(str(name), variable) for name, variable in encoded.items()}, _plain(attributes)
+    try:
+        encoded, attributes = xr.conventions.cf_encoder(*xr.conventions.encode_dataset_coordinates(unencoded))
+    except Exception as error:  # encoders raise whatever they meet
+        raise WorkflowError(
+            f"build returns a dataset {name!r} that cannot be stored ({node.brief(error)}): change what that names"
+        ) from error
+    arrays = {str(each): _labelled(f"{name}/{each}", variable) for each, variable in encoded.items()}
+    return arrays, _plain(name, attributes)
 
 
 def dataset(variables: Mapping[str, tuple[da.Array, Labels]], attributes: Mapping[str, Any]) -> xr.Dataset:
@@ -33,20 +43,28 @@ def dataset(variables: Mapping[str, tuple[da.Array, Labels]], attributes: Mappin
 
 
 def _labelled(name: str, variable: xr.Variable) -> tuple[da.Array, Labels]:
-    attributes = _plain(variable.attrs)
-    missing = attributes.pop("_FillValue", np.nan)
     # NaN needs no attribute to say that it is missing, and JSON has none.
-    if not np.isnan(missing):
+    given = {key: value for key, value in variable.attrs.items() if key not in _MISSING or not _is_nan(value)}
+    if "_FillValue" in given:
         raise WorkflowError(
-            f"variable {name!r} has the _FillValue {missing}: put NaN in its place, and drop the attribute"
+            f"variable {name!r} has the _FillValue {given['_FillValue']}: put NaN in its place, and drop the attribute"
         )
     data = variable.data if isinstance(variable.data, da.Array) else da.from_array(variable.data, chunks=-1)
-    return data, Labels(tuple(map(str, variable.dims)), attributes)
+    return data, Labels(tuple(map(str, variable.dims)), _plain(name, given))
 
 
-def _plain(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+def _is_nan(value: Any) -> bool:
+    return np.asarray(value).dtype.kind in "fc" and bool(np.all(np.isnan(value)))
+
+
+def _plain(name: str, attributes: Mapping[Any, Any]) -> dict[str, Any]:
     """`attributes` in JSON's types, as far as NumPy's are what is in the way."""
-    return {
-        str(name): value.tolist() if isinstance(value, np.generic | np.ndarray) else value
-        for name, value in attributes.items()
+    plain = {
+        str(key): value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+        for key, value in attributes.items()
     }
+    try:
+        check_attributes(plain)
+    except UsageError as error:
+        raise WorkflowError(f"build returns {name!r} whose {error}") from None
+    return plain

@@ -51,7 +51,7 @@ def take_apart(built: Any, workflow_name: str) -> Outputs:
         if _is_dataset(value):
             from overspill.runs import datasets
 
-            variables, outputs.datasets[name] = datasets.variables(value)
+            variables, outputs.datasets[name] = datasets.variables(name, value)
             for variable, (array, labels) in variables.items():
                 _check_name(variable)
                 outputs.arrays[f"{name}/{variable}"] = array
@@ -62,6 +62,8 @@ def take_apart(built: Any, workflow_name: str) -> Outputs:
             raise WorkflowError(
                 f"build returns a {type(value).__name__} as {name!r}: it must be a lazy Dask array or an xarray.Dataset"
             )
+    if not outputs.arrays:
+        raise WorkflowError(f"build of workflow {workflow_name} returns datasets without variables: give them some")
     for name, array in outputs.arrays.items():
         _check_storable(name, array)
     return outputs

@@ -9,6 +9,7 @@ from zarr.storage import LocalStore
 
 from overspill.errors import StorageError
 from overspill.storage import node
+from overspill.storage.labels import check_attributes
 
 
 def make_group(path: Path, attributes: Mapping[str, Any]) -> None:
@@ -18,7 +19,10 @@ def make_group(path: Path, attributes: Mapping[str, Any]) -> None:
     ------
     StorageError
         If something else is there, or it cannot be written.
+    UsageError
+        If `attributes` are not JSON.
     """
+    check_attributes(attributes)
     try:
         zarr.open_group(LocalStore(path), mode="a", zarr_format=3).update_attributes(dict(attributes))
     except OSError as error:

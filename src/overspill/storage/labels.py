@@ -27,8 +27,21 @@ def labelled(ndim: int, dims: Sequence[str] | None, attributes: Mapping[str, Any
     if dims is not None and (isinstance(dims, str) or len(dims) != ndim or len(set(dims)) != ndim):
         raise UsageError(f"dims={dims!r} do not name the array's {ndim} axes: pass {ndim} different names")
     given = dict(attributes or {})
-    try:
-        json.dumps(given, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"attributes={given!r} are not JSON ({error}): use text, finite numbers and lists") from None
+    check_attributes(given)
     return Labels(None if dims is None else tuple(dims), given)
+
+
+def check_attributes(attributes: Mapping[str, Any]) -> None:
+    """Refuse attributes that are not JSON, in which Zarr keeps them.
+
+    Raises
+    ------
+    UsageError
+        If they are not.
+    """
+    try:
+        json.dumps(attributes, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"attributes={dict(attributes)!r} are not JSON ({error}): use text, finite numbers and lists"
+        ) from None
