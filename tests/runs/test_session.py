@@ -29,6 +29,7 @@ import overspill as osp
 class Params:
     log: Path
     mode: str = "fine"
+    source: Path | None = None
     memory: osp.Nbytes | None = None
 
 def compute(block, mode, log, block_id=None):
@@ -105,7 +106,7 @@ def test_everything_is_recorded(tmp_path: Path) -> None:
         "total.zarr",
     }
     assert osp.open(run / "x.zarr").compute().tolist() == [[1] * 6] * 4
-    assert recorded(run, "params") == {"log": str(tmp_path), "mode": "fine", "memory": 64 * 2**20}
+    assert recorded(run, "params") == {"log": str(tmp_path), "mode": "fine", "source": None, "memory": 64 * 2**20}
     manifest = recorded(run, "manifest")
     assert manifest["status"] == "done"
     assert manifest["started"] < manifest["ended"]
@@ -154,6 +155,18 @@ def test_changed_workflow_is_not_resumed(tmp_path: Path) -> None:
         session.start(job(tmp_path), run, Watched(interrupt_after=1))
     (tmp_path / "flow.py").write_text(SOURCE + "# changed\n")
     with pytest.raises(WorkflowError, match="has changed since"):
+        session.resume(run, Watched())
+
+
+@pytest.mark.usefixtures("on_two_workers")
+def test_changed_input_is_not_resumed(tmp_path: Path) -> None:
+    """What was computed from it then and what would be now do not belong together."""
+    run, source = tmp_path / "run", tmp_path / "input.txt"
+    source.write_text("1")
+    with pytest.raises(session.Interrupted):
+        session.start(job(tmp_path, source=str(source)), run, Watched(interrupt_after=1))
+    source.write_text("22")
+    with pytest.raises(WorkflowError, match=r"input\.txt has changed since .*run began: start a new run"):
         session.resume(run, Watched())
 
 

@@ -3,7 +3,7 @@
 import os
 import platform
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,12 +22,13 @@ Status = Literal["running", "done", "failed", "wrong", "interrupted"]
 _PACKAGES = ("overspill", "dask", "distributed", "numpy", "scipy", "zarr", "cupy-cuda12x", "cupy-cuda13x", "dask-cuda")
 
 
-def begin(workflow: Workflow, cluster: str | None, resources: Resources) -> dict[str, Any]:
+def begin(workflow: Workflow, params: Any, cluster: str | None, resources: Resources) -> dict[str, Any]:
     """The manifest of a run that begins now."""
     return {
         "status": "running",
         "workflow": str(workflow.path),
         "workflow_sha256": workflow.sha256,
+        "inputs": inputs(params),
         "cluster": cluster,
         "resources": asdict(resources),
         "packages": packages(),
@@ -47,6 +48,8 @@ class Begun:
         How the last session ended.
     workflow_path, workflow_sha256
         The workflow's file, and its content then.
+    inputs
+        The files among the parameters as they were then, see `inputs`.
     cluster
         The cluster asked for, None for this machine's default one.
     pool_nbytes, device_nbytes
@@ -56,6 +59,7 @@ class Begun:
     status: str
     workflow_path: Path
     workflow_sha256: str
+    inputs: dict[str, list[int]]
     cluster: str | None
     pool_nbytes: int
     device_nbytes: int
@@ -77,6 +81,7 @@ def read(directory: RunDirectory) -> Begun:
             status=str(content["status"]),
             workflow_path=Path(content["workflow"]),
             workflow_sha256=str(content["workflow_sha256"]),
+            inputs=dict(content["inputs"]),
             cluster=None if content["cluster"] is None else str(content["cluster"]),
             pool_nbytes=int(content["resources"]["pool_nbytes"]),
             device_nbytes=int(content["resources"]["device_nbytes"]),
@@ -84,6 +89,13 @@ def read(directory: RunDirectory) -> Begun:
     except (KeyError, TypeError, ValueError) as error:
         source = directory.path / "manifest.json"
         raise StorageError(f"{source} is damaged ({error!r}): start a new run") from None
+
+
+def inputs(params: Any) -> dict[str, list[int]]:
+    """Size and time of change, in bytes and ns, of each file that `params` name."""
+    values = (getattr(params, field.name) for field in fields(params))
+    files = {str(value.resolve()): value.stat() for value in values if isinstance(value, Path) and value.is_file()}
+    return {path: [stat.st_size, stat.st_mtime_ns] for path, stat in files.items()}
 
 
 def packages() -> dict[str, str]:

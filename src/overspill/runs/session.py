@@ -126,7 +126,7 @@ def resume(path: Path, watcher: Watcher) -> Report:
     UsageError
         If `path` is no run, is done, or is being worked on.
     WorkflowError
-        If the workflow has changed since.
+        If the workflow, or a file that it reads, has changed since.
     Interrupted, OverspillError
         As `start` does.
     """
@@ -138,6 +138,9 @@ def resume(path: Path, watcher: Watcher) -> Report:
     if loaded.sha256 != begun.workflow_sha256:
         raise WorkflowError(f"workflow {loaded.path} has changed since {path} began: start a new run")
     job = Job(loaded, params.from_json(loaded.Params, directory.read("params")), begun.cluster)
+    for file, state in manifest.inputs(job.params).items():
+        if begun.inputs.get(file) != state:
+            raise WorkflowError(f"{file} has changed since {path} began: start a new run")
     watcher.began(job)
     try:
         with (
@@ -213,7 +216,9 @@ def _create(job: Job, out: Path | None) -> RunDirectory:
 
 def _write_head(directory: RunDirectory, job: Job, cluster: Cluster) -> None:
     directory.write("params", params.to_json(job.params))
-    directory.write("manifest", manifest.begin(job.workflow, ground.located(job.cluster), cluster.resources))
+    directory.write(
+        "manifest", manifest.begin(job.workflow, job.params, ground.located(job.cluster), cluster.resources)
+    )
 
 
 def _set_status(directory: RunDirectory, status: manifest.Status) -> None:
