@@ -7,6 +7,7 @@ there are any, with as much of its neighbours as the filters reach, and comes ba
 import importlib
 import itertools
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -168,7 +169,10 @@ def picture(params: Params) -> da.Array:
         da.from_array(np.arange(size) % period, chunks=params.chunk)
         for size, period in zip((params.height, params.width), tile.shape, strict=False)
     )
-    return da.blockwise(pick, "ijc", rows, "i", columns, "j", tile, "yxc", concatenate=True, dtype=tile.dtype)
+    with warnings.catch_warnings():
+        # A grid has more chunks than its sides, which Dask takes for an accident.
+        warnings.simplefilter("ignore", da.PerformanceWarning)
+        return da.blockwise(pick, "ijc", rows, "i", columns, "j", tile, "yxc", concatenate=True, dtype=tile.dtype)
 
 
 def pick(rows, columns, tile):

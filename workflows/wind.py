@@ -21,6 +21,9 @@ except ModuleNotFoundError as error:
         f"workflows/wind.py reads and draws with {error.name}, which is not installed: pip install '.[examples]'"
     ) from None
 
+MOST_NAMES = 24
+"""Of times or levels that a message or a table lists."""
+
 WEIGHTED = "weighted with the cosine of the latitude"
 
 MEANINGS = {
@@ -121,7 +124,7 @@ def build(params: Params) -> dict[str, xr.Dataset]:
 def check(params: Params, results: dict) -> list[osp.Check]:
     """Maps spread over the dataset against what NumPy makes of the winds that xarray unpacks."""
     wind = results["wind"]
-    source = open_netcdf(params.source, mask_and_scale=True)
+    source = open_netcdf(params.source)
     u, v = source[params.u], source[params.v]
     weight = latitude_weights(source, u)[:, np.newaxis]
     times, levels = wind.mean_speed.shape
@@ -131,11 +134,10 @@ def check(params: Params, results: dict) -> list[osp.Check]:
         east, north = (x[time % len(u), level].values.astype(np.float64) for x in (u, v))
         speed = np.hypot(east, north)
         known = ~np.isnan(speed)
-        mean = np.nansum(speed * weight) / (np.sum(known * weight) or np.nan)
         here = wind[{u.dims[0]: time, u.dims[1]: level}]
         blowing = -here.speed * np.exp(1j * np.radians(here.direction.astype(np.float64)))
         pairs = (
-            (here.mean_speed, mean),
+            (here.mean_speed, np.nansum(speed * weight) / (np.sum(known * weight) or np.nan)),
             (blowing, np.where(known, north + 1j * east, np.nan)),
             (here.kinetic_energy, speed**2 / 2),
         )
@@ -151,7 +153,7 @@ def present(params: Params, results: dict, directory: Path) -> list[Path]:
     wind, source = results["wind"], open_winds(params)
     means = wind.mean_speed[: len(source[params.u])].to_pandas()
     print(f"{title(params)}\nmean speed in m/s, {WEIGHTED}")
-    print(means.to_string(float_format="{:.7f}".format, max_rows=24))
+    print(means.to_string(float_format="{:.7f}".format, max_rows=MOST_NAMES))
     draw(wind[chosen(params, source)], wind.title).savefig(directory / "map.png")
     return [directory / "map.png"]
 
@@ -164,13 +166,13 @@ def open_netcdf(path: Path, **options) -> xr.Dataset:
             return xr.open_dataset(path.resolve(), **options)
         except Exception as error:  # readers raise whatever their parsers do
             raise osp.WorkflowError(
-                f"{path} cannot be read as NetCDF 3 ({type(error).__name__}); if it is NetCDF 4: pip install h5netcdf"
+                f"{path} cannot be read as NetCDF 3 ({error!r:.250}); if it is NetCDF 4: pip install h5netcdf"
             ) from error
 
 
 def open_winds(params: Params) -> xr.Dataset:
-    """The file with its numbers as they are packed, lazy, once it has shown to be what it is taken for."""
-    source = open_netcdf(params.source, mask_and_scale=False)
+    """The file with its winds as they are packed, lazy, once it has shown to be what it is taken for."""
+    source = open_netcdf(params.source, mask_and_scale={params.u: False, params.v: False})
     for option in ("u", "v"):
         if (name := getattr(params, option)) not in source.data_vars:
             names = ", ".join(map(str, source.data_vars))
@@ -215,9 +217,8 @@ def chosen(params: Params, source: xr.Dataset) -> dict[str, int]:
         asked = getattr(params, option)
         names = source[axis].to_index().astype(str).tolist()
         if asked is not None and asked not in names:
-            raise osp.WorkflowError(
-                f"{params.source} has no {axis} {asked}: set {option}= to one of {', '.join(names)}"
-            )
+            listed = ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)}, from {names[0]} to {names[-1]}"
+            raise osp.WorkflowError(f"{params.source} has no {axis} {asked}: set {option}= to one of {listed}")
         places[axis] = 0 if asked is None else names.index(asked)
     return places
 

@@ -42,6 +42,11 @@ def test_the_mosaic_repeats() -> None:
     np.testing.assert_array_equal(picture, np.tile(mosaic, (3, 2, 1))[:1300, :1000])
 
 
+def test_many_chunks_are_no_accident() -> None:
+    """Dask warns of them, and warnings are errors here."""
+    assert NAMES["picture"](LOADED.Params(height=1300, width=1300, chunk=64)).npartitions == 21 * 21
+
+
 @pytest.mark.parametrize("settings", [{}, {"noise": "0", "amount": "2", "lift": "0"}, {"radius": "8", "lift": "5"}])
 def test_the_whole_picture_is_scikit_image_s(settings: dict[str, str]) -> None:
     values = read(**settings)

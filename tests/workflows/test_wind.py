@@ -26,6 +26,8 @@ LOADED = workflow.load(ROOT / "workflows" / "wind.py")
 
 SCALE, OFFSET, MISSING = np.float64(-0.002), np.float64(10), np.int16(-32000)
 
+MONTHS = np.array([1, 7, *range(101, 139)], np.int32)
+
 LATITUDES = np.array([90, 60, 30, 0, -30, -60, -90], np.float32)
 
 
@@ -34,9 +36,11 @@ def packed_winds() -> dict[str, np.ndarray]:
     return {name: rng.integers(-20000, 30000, (2, 3, 7, 12)).astype(np.int16) for name in ("u", "v")}
 
 
-def written(path: Path, winds: dict[str, np.ndarray], **attributes: Any) -> Path:
+def written(
+    path: Path, winds: dict[str, np.ndarray], *, of_axes: dict[str, dict[str, Any]] | None = None, **attributes: Any
+) -> Path:
     axes = {
-        "month": (np.array([1, 7], np.int32), ""),
+        "month": (MONTHS[: len(winds["u"])], ""),
         "level": (np.array([200, 500, 850], np.int32), "millibars"),
         "latitude": (LATITUDES, "degrees_north"),
         "longitude": (np.arange(0, 360, 30, dtype=np.float32), "degrees_east"),
@@ -46,8 +50,8 @@ def written(path: Path, winds: dict[str, np.ndarray], **attributes: Any) -> Path
             file.createDimension(name, len(values))
             variable = file.createVariable(name, values.dtype, (name,))
             variable[:] = values
-            if units:
-                variable.units = units
+            for key, value in (({"units": units} if units else {}) | (of_axes or {}).get(name, {})).items():
+                setattr(variable, key, value)
         for name, numbers in winds.items():
             variable = file.createVariable(name, numbers.dtype, tuple(axes)[: numbers.ndim])
             variable[:] = numbers
@@ -199,6 +203,32 @@ def test_axes_in_another_order(tmp_path: Path) -> None:
         winds.transpose("month", "level", "longitude", "latitude").to_netcdf(tmp_path / "turned2.nc", engine="scipy")
     with pytest.raises(WorkflowError, match="longitude beyond 90: the third axis must be latitude in degrees"):
         built(tmp_path / "turned2.nc")
+
+
+def test_axes_that_are_packed_or_say_what_is_missing(tmp_path: Path) -> None:
+    packed = {"scale_factor": np.float64(0.5), "_FillValue": np.float32(9.96921e36)}
+    source = written(tmp_path / "packed.nc", packed_winds(), of_axes={"latitude": packed, "level": {"_FillValue": -1}})
+    wind = built(source)
+    np.testing.assert_array_equal(wind["latitude"], LATITUDES / 2)
+    np.testing.assert_array_equal(wind["level"], [200, 500, 850])
+    u, v = packed_winds().values()
+    speed = np.hypot(u.astype(float), v.astype(float)).mean(axis=3)
+    expected = np.average(speed, axis=2, weights=np.cos(np.radians(LATITUDES / 2)))
+    np.testing.assert_allclose(wind["mean_speed"], expected, rtol=1e-6)
+
+
+def test_messages_stay_short(tmp_path: Path) -> None:
+    winds = {name: np.tile(x, (20, 1, 1, 1)) for name, x in packed_winds().items()}
+    source = written(tmp_path / "long.nc", winds)
+    with pytest.raises(WorkflowError, match=r"has no month 0: set month= to one of 40, from 1 to 138$"):
+        built(source, month="0")
+
+
+def test_times_that_cannot_be_read(tmp_path: Path) -> None:
+    months = {"units": "days since 2000-01-01", "calendar": "lunar"}
+    source = written(tmp_path / "moon.nc", packed_winds(), of_axes={"month": months})
+    with pytest.raises(WorkflowError, match=r"moon\.nc cannot be read .*unable to decode time units .*lunar"):
+        built(source)
 
 
 def test_no_netcdf(tmp_path: Path, small: Path) -> None:
