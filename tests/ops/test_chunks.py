@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import dask
@@ -152,6 +153,14 @@ def test_chunks_are_made_as_they_are_used_even_where_all_come_from_one() -> None
     with using(resources()):
         plan = osp.plan(da.stack([u + v, u * v, u - v]))
     assert plan.saved.held_nbytes < 1.5 * u.nbytes
+
+
+def test_mapped_files_are_read_and_not_held(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones((600, 600)))
+    with using(resources()):
+        plan = osp.plan(da.from_array(np.load(tmp_path / "x.npy", mmap_mode="r"), chunks=100) + 1)
+    assert plan.passes.total.read_nbytes == plan.nbytes
+    assert plan.saved.held_nbytes == plan.nbytes // 36
 
 
 def test_what_is_persisted_on_workers_is_there_and_stays(two_workers: Cluster) -> None:

@@ -55,6 +55,7 @@ MOVED: dict[str, tuple[Callable[[], da.Array], float]] = {
     "an array twice is read once": (lambda: x() * x(), 2),
     "of a transpose only the sum is a pass": (lambda: x().rechunk(400) + x().rechunk(400).T, 2 + 3),
     "a slice is read, not copied": (lambda: x()[:400, :300] * 2, 2 / 12),
+    "a reshape is no pass where chunks stay whole": (lambda: x().rechunk((400, 1200)).reshape(-1) * 2, 2 + 2),
     "two results are one pass": (lambda: both(x(), x(1))[1], 4),
     "a reduction reads, with what it reduces": (lambda: osp.mean(wave(x())), 1),
     "of several inputs too": (lambda: osp.sum(both(x(), x(1))[1], axis=0), 2),

@@ -118,9 +118,14 @@ def _named(arrays: Mapping[str, _Array], key: Any) -> Extent | None:
 def _value(node: GraphNode | None) -> Extent:
     """The extent of what the graph carries itself."""
     value: Any = node.value if isinstance(node, DataNode) else None
-    if isinstance(value, np.ndarray) or backend.is_device_array(value):
+    if in_memory(value):
         return Extent.of(value.shape, value.dtype, on_device=backend.is_device_array(value))
     return Extent(0, 0)
+
+
+def in_memory(value: Any) -> bool:
+    """Whether `value` is an array in host or device memory, and no mere map of a file."""
+    return (isinstance(value, np.ndarray) and not isinstance(value, np.memmap)) or backend.is_device_array(value)
 
 
 def _derived(nodes: Mapping[Any, GraphNode], extents: Mapping[Any, Extent], task: Task) -> Extent | None:

@@ -10,11 +10,11 @@ import numpy as np
 from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef
 from dask.array import chunk
 from dask.array.core import getter, getter_inline, getter_nofancy
+from dask.utils import methodcaller
 
-from overspill import backend
 from overspill.kernels.expression import Expression
 from overspill.kernels.fused_numpy import BLOCK_NBYTES
-from overspill.ops.chunks import Extent, referred, target
+from overspill.ops.chunks import Extent, in_memory, referred, target
 from overspill.ops.residence import TILE_NAME
 from overspill.planning.one_pass import Pass
 from overspill.planning.operations import NOTHING, Operations, weigh
@@ -111,11 +111,11 @@ def _is_tile(key: Any) -> bool:
 
 
 def _reads_store(nodes: Mapping[Any, GraphNode], task: Task) -> bool:
-    """Whether `task` takes a part of something that is no array but can be indexed like one: a store."""
+    """Whether `task` takes a part of what is indexed like an array but lies on disk: a store, a file that is mapped."""
     if task.func not in _GETTERS:
         return False
     whole = _value(nodes, task.args[0])
-    return hasattr(whole, "dtype") and not isinstance(whole, np.ndarray) and not backend.is_device_array(whole)
+    return hasattr(whole, "dtype") and not in_memory(whole)
 
 
 def _value(nodes: Mapping[Any, GraphNode], argument: Any) -> Any:
@@ -135,4 +135,5 @@ def _inner(function: Any) -> Any:
 
 
 def _name(function: Any) -> str:
-    return str(getattr(_inner(function), "__name__", ""))
+    inner = _inner(function)
+    return str(inner.method if isinstance(inner, methodcaller) else getattr(inner, "__name__", ""))
