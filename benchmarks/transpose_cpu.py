@@ -4,14 +4,14 @@
 
 Times, in turn in one run, this library on tiles and stock Dask on ordinary arrays in a `LocalCluster` of as many
 processes, each with chunks of several sizes, after checking their results; stock Dask also with both of its ways to
-rechunk. Operands and results are held by the workers. Rates are of the operand's bytes; ratios, round by round, are to
-the best contender of stock Dask. Writes ``results/transpose_cpu.json``.
+rechunk. Operands and results are held by the workers. Rates are of the operand's bytes, medians are compared with the
+best of stock Dask's. Writes ``results/transpose_cpu.json``.
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,11 +40,10 @@ def elements(rows: Span, columns: Span) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Whose cluster does it, how the operand is cut and held, and what is done with it."""
+    """Whose cluster does what with the operand that it holds."""
 
     client: Client
-    chunks: tuple[int, int]
-    hold: Callable[[da.Array], da.Array]
+    operand: da.Array
     work: Callable[[da.Array], da.Array]
 
 
@@ -57,21 +56,23 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=record.RESULTS, help="directory for the JSON file")
     arguments = parser.parse_args()
     n, sides = arguments.n, arguments.sides
-    outcomes: dict[str, dict[str, list[float]]] = {}
-    print(f"{'contender':<40} {'min':>7} {'median':>7} {'max':>7}   GB/s  of stock, round by round")
+    outcomes: dict[str, dict[str, list[float]]] = {"x + x.T": {}, "rows to columns": {}}
     with stock() as stocks, osp.cluster(gpu=False, n_workers=WORKERS, dashboard_address=None) as cluster:
-        for name, contenders, expected in (
-            ("x + x.T", sums(stocks, cluster.client, sides), lambda r, c: elements(r, c) + elements(c, r).T),
-            ("rows to columns", cuts(stocks, cluster.client, n, sides), elements),
-        ):
-            print(name)
-            outcomes[name] = seconds = race(contenders, n, expected, arguments.repeats)
-            medians = {contender: statistics.median(times) for contender, times in seconds.items()}
-            best = min((one for one in medians if one.startswith(STOCK)), key=medians.__getitem__)
-            for contender, times in seconds.items():
-                ratio = statistics.median(theirs / own for theirs, own in zip(seconds[best], times, strict=True))
-                rate = 8 * n**2 / medians[contender] / 1e9
-                print(f"  {contender:<38} {record.spread(times)} {rate:6.2f}  {ratio:.2f}", flush=True)
+        for side in sides:
+            squares = sums(stocks, cluster.client, n, side)
+            outcomes["x + x.T"] |= race(squares, arguments.repeats, lambda r, c: elements(r, c) + elements(c, r).T)
+            del squares
+            rows = cuts(stocks, cluster.client, n, max(1, side * side // n))
+            outcomes["rows to columns"] |= race(rows, arguments.repeats, elements)
+            del rows
+    print(f"{'contender':<40} {'min':>7} {'median':>7} {'max':>7}   GB/s  of stock's best")
+    for work, seconds in outcomes.items():
+        print(work)
+        medians = {contender: statistics.median(times) for contender, times in seconds.items()}
+        best = min(median for contender, median in medians.items() if contender.startswith(STOCK))
+        for contender, median in medians.items():
+            rate = 8 * n**2 / median / 1e9
+            print(f"  {contender:<38} {record.spread(seconds[contender])} {rate:6.2f}  {best / median:.2f}")
     settings = {"n": n, "sides": sides, "workers": WORKERS}
     path = record.write("transpose_cpu", {"settings": settings, "seconds": outcomes}, arguments.results)
     print(f"\nwritten: {path}")
@@ -87,56 +88,55 @@ def stock() -> Iterator[Client]:
         yield client
 
 
-def sums(stocks: Client, ours: Client, sides: Sequence[int]) -> dict[str, Contender]:
+def sums(stocks: Client, ours: Client, n: int, side: int) -> dict[str, Contender]:
     """Who adds a matrix to its transpose, and how."""
     add = osp.elementwise(lambda a, b: a + b)
-    contenders = {}
-    for side in sides:
-        chunks = side, side
-        contenders[f"{STOCK}, {side}"] = Contender(stocks, chunks, da.asarray, lambda x: x + x.T)
-        contenders[f"overspill, {side}"] = Contender(ours, chunks, osp.to_host, lambda x: x + x.T)
-        contenders[f"overspill elementwise, {side}"] = Contender(ours, chunks, osp.to_host, lambda x: add(x, x.T))
-        contenders[f"overspill elementwise into tiles, {side}"] = Contender(
-            ours, chunks, osp.to_host, lambda x: osp.to_host(add(x, x.T))
-        )
-    return contenders
+    x = held(stocks, matrix(n, (side, side)))
+    tiles = held(ours, osp.to_host(matrix(n, (side, side))))
+    return {
+        f"{STOCK}, {side}": Contender(stocks, x, lambda x: x + x.T),
+        f"overspill, {side}": Contender(ours, tiles, lambda x: x + x.T),
+        f"overspill elementwise, {side}": Contender(ours, tiles, lambda x: add(x, x.T)),
+        f"overspill elementwise into tiles, {side}": Contender(ours, tiles, lambda x: osp.to_host(add(x, x.T))),
+    }
 
 
-def cuts(stocks: Client, ours: Client, n: int, sides: Sequence[int]) -> dict[str, Contender]:
-    """Who cuts a matrix into columns, and how, in chunks of as many elements as square ones of the sides have."""
-    contenders = {}
-    for side in sides:
-        rows = max(1, side * side // n)
-        for method in ("tasks", "p2p"):
-            contenders[f"{STOCK}, {method}, {rows} rows"] = Contender(
-                stocks, (rows, n), da.asarray, lambda x, rows=rows, method=method: x.rechunk((n, rows), method=method)
-            )
-        contenders[f"overspill, {rows} rows"] = Contender(
-            ours, (rows, n), osp.to_host, lambda x, rows=rows: osp.rechunk(x, (n, rows))
-        )
-    return contenders
+def cuts(stocks: Client, ours: Client, n: int, rows: int) -> dict[str, Contender]:
+    """Who cuts a matrix into chunks of so many columns instead of rows, and how."""
+    x = held(stocks, matrix(n, (rows, n)))
+    tiles = held(ours, osp.to_host(matrix(n, (rows, n))))
+    return {
+        f"{STOCK}, tasks, {rows} rows": Contender(stocks, x, lambda x: x.rechunk((n, rows), method="tasks")),
+        f"{STOCK}, p2p, {rows} rows": Contender(stocks, x, lambda x: x.rechunk((n, rows), method="p2p")),
+        f"overspill, {rows} rows": Contender(ours, tiles, lambda x: osp.rechunk(x, (n, rows))),
+    }
 
 
 def race(
-    contenders: dict[str, Contender], n: int, expected: Callable[[Span, Span], NDArray[Any]], repeats: int
+    contenders: dict[str, Contender], repeats: int, expected: Callable[[Span, Span], NDArray[Any]]
 ) -> dict[str, list[float]]:
     """Seconds of every contender, in turn; the first round warms up, and checks."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for repeat in range(-1, repeats):
         for name, contender in contenders.items():
             client = contender.client
-            x = held(client, contender.hold(matrix(n, contender.chunks)))
+            tasks = client.run_on_scheduler(count_tasks)
             start = time.perf_counter()
-            y = held(client, contender.work(x))
+            y = held(client, contender.work(contender.operand))
             elapsed = time.perf_counter() - start
             if repeat < 0:
                 check(client, y, expected)
             else:
                 seconds[name].append(elapsed)
-            del x, y
-            while client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)):
+            del y
+            while client.run_on_scheduler(count_tasks) > tasks:
                 time.sleep(0.01)
     return seconds
+
+
+def count_tasks(dask_scheduler: Any) -> int:
+    """What a scheduler knows of, results that somebody holds among it."""
+    return len(dask_scheduler.tasks)
 
 
 def matrix(n: int, chunks: tuple[int, int]) -> da.Array:

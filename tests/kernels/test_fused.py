@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
+from overspill import memory
 from overspill.kernels import fused_numpy
 from overspill.kernels.tracing import Elements, trace
 from overspill.memory import copying
@@ -192,6 +193,18 @@ def test_a_matrix_and_its_transpose(shape: tuple[int, int], dtype: str) -> None:
     (actual,) = fused_numpy.evaluate(expression, [x, y])
     assert actual.flags.c_contiguous
     np.testing.assert_array_equal(actual, np.sqrt(x) + y)
+
+
+def test_tiles_make_tiles() -> None:
+    x = memory.as_tile(np.random.default_rng(0).random((600, 512)))
+    expression = trace(lambda a, b: (a + b, a > b), [Elements(x.dtype)] * 2, {})
+    for other in (np.ones(512), x[::-1], x[:512].T[:1], np.asfortranarray(x)):
+        results = fused_numpy.evaluate(expression, [x, other])
+        assert all(memory.is_tile(result) and result.flags.c_contiguous for result in results)
+        np.testing.assert_array_equal(results, [x + other, x > other])
+    assert not memory.is_tile(fused_numpy.evaluate(expression, [x.copy(), np.ones(512)])[0])
+    (turned, _) = fused_numpy.evaluate(expression, [x.T, x.T])
+    assert turned.flags.f_contiguous
 
 
 def test_chunks_of_another_type_than_their_array_says() -> None:

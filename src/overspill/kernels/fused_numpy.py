@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from overspill.kernels.expression import Expression
 from overspill.kernels.steps_numpy import steps_of
 from overspill.memory.copying import block_shape, buffer_like, crossing_axes, cut, fastest_axis, gather
+from overspill.memory.tile import empty, is_tile
 
 BLOCK_NBYTES = 2**18
 """Bytes of a block: a handful of them fit the second-level cache of a core."""
 
 
 def evaluate(expression: Expression, arrays: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
-    """The outputs of `expression`: new arrays of the broadcast shape.
+    """The outputs of `expression`: new arrays of the broadcast shape, in tiles where inputs in C order are.
 
     Parameters
     ----------
@@ -36,11 +37,17 @@ def evaluate(expression: Expression, arrays: Sequence[NDArray[Any]]) -> tuple[ND
     dtypes = expression.dtypes
     length = max(1, BLOCK_NBYTES // max(dtype.itemsize for dtype in (*expression.inputs, *dtypes, *scratch_dtypes)))
     scratch = [np.empty(length, dtype) for dtype in scratch_dtypes]
+    make = empty if any(map(is_tile, arrays)) else None
     arrays = np.broadcast_arrays(*arrays)
+    shape = arrays[0].shape
     if axes := crossing_axes(arrays):
-        outputs, blocks = _crosswise(arrays, expression.inputs, dtypes, block_shape(arrays[0].shape, axes, length))
+        outputs = tuple((make or np.empty)(shape, dtype) for dtype in dtypes)
+        blocks = _crosswise(arrays, expression.inputs, outputs, block_shape(shape, axes, length))
     else:
-        outputs, blocks = _along(arrays, expression.inputs, dtypes, length)
+        fastest = {fastest_axis(x) for x in arrays}
+        in_rows = len(shape) - 1 in fastest or fastest == {None}
+        room = [make(shape, dtype) if make and in_rows else None for dtype in dtypes]
+        outputs, blocks = _along(arrays, expression.inputs, room, dtypes, length)
     for operands in blocks:
         size, shape = operands[0].size, operands[0].shape
         registers = [*operands, *(each[:size].reshape(shape) for each in scratch)]
@@ -49,17 +56,21 @@ def evaluate(expression: Expression, arrays: Sequence[NDArray[Any]]) -> tuple[ND
     return outputs
 
 
-Walk = tuple[tuple[NDArray[Any], ...], Iterator[Sequence[NDArray[Any]]]]
-"""New arrays, and blocks of the inputs together with those of the new arrays, which are filled as one goes."""
+Blocks = Iterator[Sequence[NDArray[Any]]]
+"""Blocks of the inputs together with those of the outputs, to be filled as one goes."""
 
 
 def _along(
-    arrays: Sequence[NDArray[Any]], given: Sequence[np.dtype[Any]], made: Sequence[np.dtype[Any]], length: int
-) -> Walk:
-    """In the order that the elements of all arrays have in memory."""
+    arrays: Sequence[NDArray[Any]],
+    given: Sequence[np.dtype[Any]],
+    outputs: Sequence[NDArray[Any] | None],
+    made: Sequence[np.dtype[Any]],
+    length: int,
+) -> tuple[tuple[NDArray[Any], ...], Blocks]:
+    """In the order that the elements of all arrays have in memory; the outputs, new ones for None, and the blocks."""
     flags: list[Any] = [["readonly"]] * len(given) + [["writeonly", "allocate"]] * len(made)
     walk = np.nditer(
-        [*arrays, *[None] * len(made)],
+        [*arrays, *outputs],
         flags=["external_loop", "buffered", "zerosize_ok"],
         op_flags=flags,
         op_dtypes=[*given, *made],
@@ -68,7 +79,7 @@ def _along(
         buffersize=length,
     )
 
-    def blocks() -> Iterator[Sequence[NDArray[Any]]]:
+    def blocks() -> Blocks:
         with walk:
             if walk.itersize:
                 for operands in walk:
@@ -80,15 +91,13 @@ def _along(
 def _crosswise(
     arrays: Sequence[NDArray[Any]],
     given: Sequence[np.dtype[Any]],
-    made: Sequence[np.dtype[Any]],
+    outputs: Sequence[NDArray[Any]],
     sizes: tuple[int, ...],
-) -> Walk:
-    """In blocks of the shape `sizes`, of rows and columns alike, the new arrays being in C order."""
-    shape = arrays[0].shape
-    outputs = tuple(np.empty(shape, dtype) for dtype in made)
+) -> Blocks:
+    """In blocks of the shape `sizes`, of rows and columns alike, for outputs in C order."""
     readers = [_reader(x, dtype, sizes) for x, dtype in zip(arrays, given, strict=True)]
-    walk = ([*(read(block) for read in readers), *(x[block] for x in outputs)] for block in cut(shape, sizes))
-    return outputs, walk
+    for block in cut(arrays[0].shape, sizes):
+        yield [*(read(block) for read in readers), *(x[block] for x in outputs)]
 
 
 def _reader(
