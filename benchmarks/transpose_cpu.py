@@ -1,6 +1,6 @@
 """A matrix added to its transpose, and one cut into columns instead of rows, on two single-threaded worker processes.
 
-    python benchmarks/transpose_cpu.py [--n 16000] [--sides 2000 4000] [--repeats 5]
+    python benchmarks/transpose_cpu.py [--n 16000] [--sides 1000 2000 4000] [--repeats 5]
 
 Times, in turn in one run, this library on tiles and stock Dask on ordinary arrays in a `LocalCluster` of as many
 processes, each with chunks of several sizes, after checking their results; stock Dask also with both of its ways to
@@ -51,7 +51,7 @@ def main() -> None:
     """Time both works."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=16000, help="rows and columns of the matrix of float64")
-    parser.add_argument("--sides", type=int, nargs="+", default=[2000, 4000], help="of square chunks")
+    parser.add_argument("--sides", type=int, nargs="+", default=[1000, 2000, 4000], help="of square chunks")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--results", type=Path, default=record.RESULTS, help="directory for the JSON file")
     arguments = parser.parse_args()
