@@ -68,6 +68,11 @@ class Plan:
         return self.passes.predicted_s + sum(product.predicted_s for product in self.products)
 
     @property
+    def saving_s(self) -> float:
+        """The same, with the seconds that it takes to write the array to disk."""
+        return self.predicted_s + self.passes.write_s
+
+    @property
     def peak_device_nbytes(self) -> int:
         """Most bytes on one GPU of a product's stream buffers, or of other tasks that run at a time."""
         return max([self.passes.device_nbytes, *(product.peak_device_nbytes for product in self.products)])

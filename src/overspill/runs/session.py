@@ -180,7 +180,7 @@ def _work(
     try:
         directory.write("ledger", {"seconds": measured.seconds, "blocks": measured.blocks, **measured.counters})
         watcher.checking()
-        report = conclude(directory, job.workflow, job.params, outputs, measured, foreseen.plan.predicted_s)
+        report = conclude(directory, job.workflow, job.params, outputs, measured, foreseen.plan.saving_s)
     except KeyboardInterrupt:
         raise Stopped(foreseen.blocks, foreseen.blocks) from None
     directory.write("report", report.to_dict())
