@@ -13,7 +13,7 @@ from dask.utils import funcname
 from overspill import backend
 from overspill.errors import ArrayError, DTypeError
 from overspill.kernels.origin import note
-from overspill.kernels.tracing import StandIn
+from overspill.kernels.stand_in import StandIn
 from overspill.ops.fusion import Call, Fused, Plain, fuse
 
 

@@ -13,7 +13,8 @@ from overspill import backend
 from overspill.errors import ArrayError, FusionWarning
 from overspill.kernels import fused_numpy
 from overspill.kernels.expression import Expression
-from overspill.kernels.tracing import Elements, NotFusableError, trace
+from overspill.kernels.stand_in import NotFusableError
+from overspill.kernels.tracing import Elements, trace
 from overspill.memory import link
 
 SAMPLE = 7
