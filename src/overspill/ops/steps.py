@@ -83,10 +83,8 @@ def scratch_nbytes(nodes: Mapping[Any, GraphNode], extents: Mapping[Any, Extent]
 
 
 def _expression(task: Task) -> Expression | None:
-    # Functions that ask for their block's place are wrapped, and stand among the arguments.
-    functions = (_inner(task.func), *(argument.value for argument in task.args if isinstance(argument, DataNode)))
-    found = (getattr(function, "expression", None) for function in functions)
-    return next((expression for expression in found if isinstance(expression, Expression)), None)
+    found = getattr(_inner(task.func), "expression", None)
+    return found if isinstance(found, Expression) else None
 
 
 def _operations(task: Task, result: Extent, *, reduces: bool) -> Operations:
