@@ -32,6 +32,12 @@ Span = tuple[int, int]
 """The first index, and the one after the last."""
 
 
+def grid(count: int) -> tuple[int, int]:
+    """Rows and columns that make `count` chunks, as nearly as many of both as can be."""
+    rows = next(rows for rows in range(math.isqrt(count), 0, -1) if count % rows == 0)
+    return rows, count // rows
+
+
 def array(xp: str, side: int, grid: tuple[int, int]) -> da.Array:
     """A lazy float32 array of `grid` square chunks, made where they are computed by the module named `xp`."""
     meta = importlib.import_module(xp).empty((0, 0), np.float32)

@@ -34,9 +34,7 @@ class Case:
 
     def grid(self, factor: float) -> tuple[int, int]:
         """Rows and columns of chunks that come to `factor` times what all upper tiers may hold."""
-        count = max(1, round(factor * self.limits.nbytes * self.limits.workers / (4 * self.side**2)))
-        rows = next(rows for rows in range(math.isqrt(count), 0, -1) if count % rows == 0)
-        return rows, count // rows
+        return known.grid(max(1, round(factor * self.limits.nbytes * self.limits.workers / (4 * self.side**2))))
 
     def square(self, factor: float) -> tuple[int, int]:
         """The same, as many rows as columns."""
@@ -107,7 +105,7 @@ def pass_over(client: Client, case: Case) -> dict[str, Any]:
     mean, seconds = timed_mean(client, wave(x), case.repeats)
     error = known.check_mean(mean, wave, x.shape)
     checked = known.check_blocks(client, x, known.on_host)
-    return _speeds(x, seconds) | {"persist_s": persist_s, "error": error, "chunks_checked": checked}
+    return speeds(x.nbytes, seconds) | {"persist_s": persist_s, "error": error, "chunks_checked": checked}
 
 
 def transposed_sum(client: Client, case: Case) -> dict[str, Any]:
@@ -118,7 +116,7 @@ def transposed_sum(client: Client, case: Case) -> dict[str, Any]:
 
     x = array(client, case, case.square(2))
     y, seconds = timed(client, lambda: held(client, x + x.T), case.repeats)
-    return _speeds(x, seconds) | {"chunks_checked": known.check_blocks(client, y, expected)}
+    return speeds(x.nbytes, seconds) | {"chunks_checked": known.check_blocks(client, y, expected)}
 
 
 def temporaries(client: Client, case: Case) -> dict[str, Any]:
@@ -130,7 +128,7 @@ def temporaries(client: Client, case: Case) -> dict[str, Any]:
     error = known.check_mean(mean, np.sin, x.shape)
     checked = known.check_blocks(client, y, lambda rows, columns: np.sin(known.on_host(rows, columns)), atol=1e-6)
     temporaries_nbytes = 2 * copies * 4 * case.side**2
-    return _speeds(x, seconds) | {
+    return speeds(x.nbytes, seconds) | {
         "error": error,
         "chunks_checked": checked,
         "temporaries_of_a_task_nbytes": temporaries_nbytes,
@@ -171,10 +169,11 @@ def store_figures(client: Client) -> list[dict[str, Any]]:
     return list(client.run(lambda dask_worker: dask_worker.data.figures()).values())
 
 
-def _speeds(x: da.Array, seconds: list[float]) -> dict[str, Any]:
+def speeds(nbytes: int, seconds: list[float]) -> dict[str, Any]:
+    """What is told of work on `nbytes` bytes that took `seconds`, the first time and then."""
     first, *warm = seconds
     median = statistics.median(warm or [first])
-    return {"nbytes": x.nbytes, "first_s": first, "warm_s": warm, "gb_per_s": x.nbytes / median / 1e9}
+    return {"nbytes": nbytes, "first_s": first, "warm_s": warm, "gb_per_s": nbytes / median / 1e9}
 
 
 WORKS: dict[str, Callable[[Client, Case], dict[str, Any]]] = {

@@ -1,8 +1,6 @@
 """What the benchmark of elementwise work computes, contender by contender; each returns its figures once checked."""
 
 import functools
-import math
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -15,7 +13,7 @@ import known
 import numpy as np
 from contenders import Limits
 from distributed import Client
-from spill_works import held, timed, wave
+from spill_works import held, speeds, timed, wave
 
 import overspill as osp
 
@@ -38,9 +36,7 @@ class Size:
 
     def grid(self, itemsize: int) -> tuple[int, int]:
         """Rows and columns of chunks."""
-        count = max(1, round(self.nbytes / (itemsize * self.side**2)))
-        rows = next(rows for rows in range(math.isqrt(count), 0, -1) if count % rows == 0)
-        return rows, count // rows
+        return known.grid(max(1, round(self.nbytes / (itemsize * self.side**2))))
 
 
 Work = Callable[[ExitStack, Limits, Size, Mapping[str, Any]], dict[str, Any]]
@@ -121,7 +117,7 @@ def resident_mean_by_jax(stack: ExitStack, limits: Limits, size: Size, threads: 
         start = time.perf_counter()
         got = float(mean(x))
         seconds.append(time.perf_counter() - start)
-    return _speeds(x.nbytes, seconds) | {"error": known.check_mean(got, wave, (rows, columns))}
+    return speeds(x.nbytes, seconds) | {"error": known.check_mean(got, wave, (rows, columns))}
 
 
 SLOW = ("stock", "stock, by hand")
@@ -139,22 +135,12 @@ def _round(client: Client, x: da.Array, y: da.Array, size: Size) -> dict[str, An
 
     result, seconds = timed(client, lambda: held(client, y), size.repeats)
     checked = known.check_blocks(client, result, expected, atol=TOLERANCE)
-    return _speeds(x.nbytes, seconds) | {"chunks_checked": checked}
+    return speeds(x.nbytes, seconds) | {"chunks_checked": checked}
 
 
 def _mean(client: Client, x: da.Array, mean: da.Array, size: Size) -> dict[str, Any]:
     got, seconds = timed(client, lambda: float(client.compute(mean).result()), size.repeats)
-    return _speeds(x.nbytes, seconds) | {"error": known.check_mean(got, wave, x.shape)}
-
-
-def _speeds(nbytes: int, seconds: list[float]) -> dict[str, Any]:
-    first, *warm = seconds
-    return {
-        "nbytes": nbytes,
-        "first_s": first,
-        "warm_s": warm,
-        "gb_per_s": nbytes / statistics.median(warm) / 1e9,
-    }
+    return speeds(x.nbytes, seconds) | {"error": known.check_mean(got, wave, x.shape)}
 
 
 def _by_hand_up(x: da.Array) -> da.Array:
