@@ -129,6 +129,18 @@ def test_a_function_of_every_type(xp: ModuleType, dtype: str) -> None:
         assert_close(actual, wanted, exact=xp is np)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "int32", "complex64"])
+def test_sine_and_cosine_of_one_operand(xp: ModuleType, dtype: str) -> None:
+    def function(x: Any) -> Any:
+        return np.sin(x) ** 2 + np.cos(x) * x, np.cos(x), np.sin(3 * x) - np.cos(3 * x), np.sin(x + 1)
+
+    x = sample(dtype, 1000, 1)
+    with np.errstate(all="ignore"):
+        results, expected = evaluated(xp, function, x), function(x)
+    for actual, wanted in zip(results, expected, strict=True):
+        assert_close(actual, wanted, exact=xp is np)
+
+
 @pytest.mark.parametrize(
     "shapes", [((3, 4), (4,)), ((3, 1), (1, 5)), ((), (2, 3)), ((0, 3), (3,)), ((2, 3, 4), (3, 1)), ((), ())]
 )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from overspill.kernels import fused_numpy
 from overspill.kernels.expression import Call, Expression, Value
 from overspill.kernels.stand_in import NotFusableError
 from overspill.kernels.tracing import Elements, trace
@@ -31,6 +32,21 @@ def test_calls_are_noted_in_order() -> None:
     assert expression.outputs == (total,)
     assert expression.single
     assert expression.last_uses() == {0: 2, 1: 1, 2: 3, 3: 3, 4: 4}
+
+
+def test_the_same_call_is_made_once() -> None:
+    expression = of_one(lambda x: np.sin(2 * x) + np.cos(2 * x) + x * np.float32(2) + x * 0.0 + x * -0.0)
+    assert [call.function for call in expression.calls].count("multiply") == 4
+
+
+def test_arrays_of_the_same_elements_are_two_arrays() -> None:
+    def function(x: Any) -> Any:
+        first, second = x * 2, x * 2
+        first += x
+        return first, second
+
+    x = np.array([1.0, -1.0])
+    np.testing.assert_array_equal(fused_numpy.evaluate(of_one(function), [x]), [3 * x, 2 * x])
 
 
 @pytest.mark.parametrize(

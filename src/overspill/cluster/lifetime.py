@@ -19,6 +19,9 @@ from overspill.errors import ClusterError
 from overspill.memory.descriptors import raise_descriptor_limit
 from overspill.planning.resources import Resources, using
 
+CLIENT_INTERVAL_S = 0.001
+"""Between two messages to the scheduler: after Dask's own 10 ms, what follows a result let go of would start late."""
+
 
 class Cluster:
     """A running cluster that plans are drawn for and computations run on, until it is closed.
@@ -153,6 +156,7 @@ def _start(
         )
         # Results come from the workers themselves, as handles: the scheduler would ask for their bytes.
         with Client(started, direct_to_workers=True) as client:
+            client.scheduler_comm.interval = CLIENT_INTERVAL_S
             client.register_plugin(_plugin(resources))
             yield client, resources
 

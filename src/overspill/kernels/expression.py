@@ -1,6 +1,6 @@
 """What is done to the elements of arrays, as a list of calls of NumPy's elementwise functions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -77,13 +77,24 @@ def followed(expression: Expression, function: str, dtype: np.dtype[Any], *other
     return Expression(expression.inputs, (*expression.calls, call), (result,), single=True)
 
 
-def interpret(expression: Expression, xp: Any, arrays: Sequence[Any]) -> tuple[Any, ...]:
-    """The outputs of `expression`, one call of `xp`'s functions after the other."""
+Apply: TypeAlias = Callable[[Call, Sequence[Any]], Any]
+"""Makes a call with what its operands came to."""
+
+
+def calling(xp: Any) -> Apply:
+    """Calls as `xp`'s functions make them."""
+
+    def apply(call: Call, operands: Sequence[Any]) -> Any:
+        if call.function == "astype":
+            return operands[0].astype(call.dtype)
+        return getattr(xp, call.function)(*operands)
+
+    return apply
+
+
+def interpret(expression: Expression, apply: Apply, arrays: Sequence[Any]) -> tuple[Any, ...]:
+    """The outputs of `expression`, one call after the other."""
     values = list(arrays)
     for call in expression.calls:
-        operands: list[Any] = [values[x.number] if isinstance(x, Value) else x for x in call.operands]
-        if call.function == "astype":
-            values.append(operands[0].astype(call.dtype))
-        else:
-            values.append(getattr(xp, call.function)(*operands))
+        values.append(apply(call, [values[x.number] if isinstance(x, Value) else x for x in call.operands]))
     return tuple(values[value.number] for value in expression.outputs)

@@ -14,7 +14,7 @@ from typing import Any
 import cupy
 
 from overspill.kernels import fused_cuda
-from overspill.kernels.expression import Expression, identity, interpret
+from overspill.kernels.expression import Expression, identity
 from overspill.kernels.folds import Fold
 from overspill.kernels.places import Place
 from overspill.kernels.reduction import Box, Parts, Reduction, stacked
@@ -104,7 +104,7 @@ def _sum_kernel(expression: Expression, arrays: Sequence[Any]) -> Any:
         axis = 1
 
     def summed(*arrays: Any) -> Any:
-        return cupy.sum(interpret(expression, cupy, arrays)[0], axis=axis)
+        return cupy.sum(fused_cuda.within_kernel(expression, arrays)[0], axis=axis)
 
     return _kernel(("sum", expression, axis), summed)(*arrays)
 
@@ -137,7 +137,7 @@ def _lifting_kernel(
         first, *offsets = arguments[width * count :] or (None,)
         records = []
         for number in range(width):
-            (values,) = interpret(expression, cupy, arguments[number * count : (number + 1) * count])
+            (values,) = fused_cuda.within_kernel(expression, arguments[number * count : (number + 1) * count])
             place = first + offsets[number] if offsets else None
             records.append(reduction.of_elements(cupy, values, place))
         return _single(_merged(reduction, records))

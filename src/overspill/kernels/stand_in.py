@@ -22,6 +22,7 @@ class Tracer:
         self.dtypes: list[np.dtype[Any]] = []
         self.calls: list[Call] = []
         self.inputs = 0
+        self._known: dict[str, int] = {}
 
     def stand_in(self, dtype: np.dtype[Any]) -> "StandIn":
         """A stand-in for another input, of elements of type `dtype`."""
@@ -31,13 +32,16 @@ class Tracer:
         return StandIn(self, self.inputs - 1)
 
     def call(self, function: str, operands: Sequence[Any], dtype: np.dtype[Any]) -> "StandIn":
-        """Note a call."""
+        """Note a call; one that has been made before is not made again."""
         if any(isinstance(x, StandIn) and x._tracer is not self for x in operands):
             raise NotFusableError(f"{function} of arrays of another fused function")
         noted = tuple(Value(x._number) if isinstance(x, StandIn) else _scalar(x) for x in operands)
-        self.calls.append(Call(function, noted, dtype))
-        self.dtypes.append(dtype)
-        return StandIn(self, len(self.dtypes) - 1)
+        call = Call(function, noted, dtype)
+        number = self._known.setdefault(repr(call), len(self.dtypes))  # equal zeros differ in their signs
+        if number == len(self.dtypes):
+            self.calls.append(call)
+            self.dtypes.append(dtype)
+        return StandIn(self, number)
 
     def ufunc(self, ufunc: np.ufunc, operands: Sequence[Any]) -> "StandIn":
         """Note a call of one of NumPy's ufuncs."""

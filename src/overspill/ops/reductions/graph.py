@@ -25,7 +25,12 @@ from overspill.kernels.reduction import Box, Parts, Reduction, fold, stacked, un
 from overspill.ops.fusion import in_one_place
 
 FAN_IN = 16
-"""Records that one task of the tree merges at most."""
+"""Records that one task of the tree merges at most, if they are large."""
+
+FAN_IN_OF_SMALL = 256
+"""The same of records that take less than `SMALL_NBYTES` together: each level of the tree takes Dask some 5 ms."""
+
+SMALL_NBYTES = 2**20
 
 Axis: TypeAlias = int | Sequence[int] | None
 
@@ -147,7 +152,9 @@ def reduced(
         meta=backend.meta(residence, reduction.dtype, x.ndim + 1),
     )
     crossed = sum(len(x.chunks[axis]) > 1 for axis in axes)
-    each = max(2, int(FAN_IN ** (1 / max(crossed, 1)) + 1e-9))
+    record_nbytes = math.prod(max(sizes, default=0) for sizes in kept) * reduction.parts * reduction.dtype.itemsize
+    fan_in = FAN_IN_OF_SMALL if record_nbytes * FAN_IN_OF_SMALL < SMALL_NBYTES else FAN_IN
+    each = max(2, int(fan_in ** (1 / max(crossed, 1)) + 1e-9))
     y: da.Array = da.reduction(
         parts,
         chunk=_as_they_are,
