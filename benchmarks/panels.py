@@ -1,0 +1,132 @@
+"""What a file of results says, as panels of rows: a panel a work, a row a contender, every repetition kept."""
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from overspill.units import parse_nbytes
+
+Measure = Callable[[float], float]
+"""What is told of so many seconds: them, or a speed."""
+
+RULER = "cp"
+"""The contender that copies the same bytes and computes nothing: what the others are measured against."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How one contender did.
+
+    Attributes
+    ----------
+    contender
+        Its name in the file.
+    middle
+        The speed at the median of the repetitions' seconds, or these seconds, in the panel's unit; of the first run if
+        there were no more; None if it failed.
+    repetitions
+        The same of each repetition.
+    first
+        The same of the first run, where the file tells it apart from the repetitions.
+    nbytes, limit_nbytes
+        Bytes of its data, and of results that a worker of its may keep before they spill, where contenders may differ.
+    trouble
+        Why it failed, or how it ended after all.
+    """
+
+    contender: str
+    middle: float | None
+    repetitions: tuple[float, ...] = ()
+    first: float | None = None
+    nbytes: int | None = None
+    limit_nbytes: int | None = None
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A measured ceiling, or what else all contenders are compared with."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One work: its name in the file, its unit, its contenders in the file's order, what they are measured against."""
+
+    work: str
+    unit: str
+    rows: tuple[Row, ...]
+    line: Line | None
+
+
+def read(name: str, figures: Mapping[str, Any]) -> list[Panel]:
+    """The panels of what a benchmark has recorded in the file `name`; raises ValueError where nothing was timed."""
+    if "outcomes" in figures:
+        return [panel for work, found in figures["outcomes"].items() for panel in _contest(work, found)]
+    if "warm_s" in figures:
+        return [_against_peak(figures)]
+    if "seconds" in figures:
+        seconds = figures["seconds"]
+        races = seconds if all(isinstance(found, Mapping) for found in seconds.values()) else {"": seconds}
+        nbytes = figures.get("settings", {}).get("nbytes")
+        return [_race(work, found, None if nbytes is None else parse_nbytes(nbytes)) for work, found in races.items()]
+    raise ValueError(f'{name} has no "outcomes", "warm_s" or "seconds": say in benchmarks/panels.py how to read it')
+
+
+def _race(work: str, seconds: Mapping[str, list[float]], nbytes: int | None) -> Panel:
+    """Contenders that did the same work in turn: their speeds where its bytes are known, else their seconds."""
+    measure = _itself if nbytes is None else _per_s(nbytes / 1e9)
+    rows = tuple(
+        Row(contender, measure(statistics.median(times)), tuple(map(measure, times)))
+        for contender, times in seconds.items()
+    )
+    rulers = (Line(RULER, measure(statistics.median(times))) for name, times in seconds.items() if name == RULER)
+    return Panel(work, "s" if nbytes is None else "GB/s", rows, next(rulers, None))
+
+
+def _contest(work: str, found: Mapping[str, Mapping[str, Any]]) -> Iterable[Panel]:
+    """Contenders that each did the work on data of their own, then races that one of them held within itself."""
+    if rows := tuple(_row(contender, one) for contender, one in found.items() if "failed" in one or "warm_s" in one):
+        links = (Line("links", one["link_gb_per_s"]) for one in found.values() if "link_gb_per_s" in one)
+        yield Panel(work, "GB/s", rows, next(links, None))
+    for one in found.values():
+        if "seconds" in one:
+            yield _race(work, one["seconds"], None)
+        for part, within in one.items():
+            if isinstance(within, Mapping) and "seconds" in within:
+                yield _race(f"{work}, {part}", within["seconds"], None)
+
+
+def _row(contender: str, found: Mapping[str, Any]) -> Row:
+    if "failed" in found:
+        return Row(contender, None, trouble=f"failed: {found['failed'].splitlines()[0]}")
+    return replace(
+        _repeated(contender, _per_s(found["nbytes"] / 1e9), found),
+        nbytes=found["nbytes"],
+        limit_nbytes=found.get("limit_nbytes"),
+        trouble=f"but its program {found['unended']}" if "unended" in found else None,
+    )
+
+
+def _against_peak(figures: Mapping[str, Any]) -> Panel:
+    """One product, repeated, beside what the same GPUs reach in their own memory."""
+    row = _repeated("overspill", _per_s(figures["plan"]["flop"] / 1e12), figures)
+    return Panel("", "TFLOP/s", (row,), Line("in GPU memory", figures["peak_tflop_per_s"]))
+
+
+def _repeated(contender: str, measure: Measure, found: Mapping[str, Any]) -> Row:
+    """Who did something a first time and then again."""
+    first_s, warm_s = found["first_s"], found["warm_s"]
+    middle = measure(statistics.median(warm_s or [first_s]))
+    return Row(contender, middle, tuple(map(measure, warm_s)), measure(first_s))
+
+
+def _per_s(amount: float) -> Measure:
+    return lambda seconds: amount / seconds
+
+
+def _itself(seconds: float) -> float:
+    return seconds
