@@ -81,8 +81,8 @@ def compete(arguments: argparse.Namespace) -> None:
         repeats=arguments.repeats,
     )
     limits = Limits("cuda", int(scale * parse_nbytes(arguments.device_limit)), parse_nbytes(arguments.memory))
-    if resident:  # with the eighth of the limit that stays free for tasks
-        limits = dataclasses.replace(limits, nbytes=size.nbytes * 5 // 4 // limits.workers)
+    if resident:  # with the eighth of the limit that stays free for tasks, and chunks dealt out unevenly
+        limits = dataclasses.replace(limits, nbytes=size.nbytes * 3 // 2 // limits.workers)
     threads = {} if arguments.threads is None else {"threads_per_worker": arguments.threads}
     with contextlib.ExitStack() as stack:
         try:
