@@ -18,6 +18,7 @@ PACKAGE = Path(osp.__file__).parent
 FLOORS = (
     {"cli", "runs", "dashboard"},
     {"linalg", "simulate"},
+    {"sparse"},
     {"ops"},
     {"cluster"},
     {"stream"},

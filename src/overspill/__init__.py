@@ -1,5 +1,6 @@
 """NumPy-style computation on arrays larger than a GPU, on Dask."""
 
+from overspill import linalg, sparse
 from overspill.cluster import Cluster, cluster
 from overspill.errors import (
     ArrayError,
@@ -66,6 +67,7 @@ __all__ = [
     "cluster",
     "elementwise",
     "histogram",
+    "linalg",
     "matmul",
     "max",
     "mean",
@@ -75,6 +77,7 @@ __all__ = [
     "plan",
     "rechunk",
     "save",
+    "sparse",
     "std",
     "sum",
     "to_device",
