@@ -1,0 +1,1 @@
+"""Tests of `overspill.sparse`. Under that name alone Dask would take them for the library `sparse`."""
