@@ -87,7 +87,12 @@ def status(run: Path) -> str:
 
 # Ctrl-C goes to the whole process group, the workers among it; what ends a batch job to the command alone.
 @pytest.mark.parametrize(
-    ("send", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM), (os.kill, signal.SIGHUP)]
+    ("send", "number"),
+    [
+        (os.killpg, signal.SIGINT),
+        (os.kill, signal.SIGTERM),
+        pytest.param(os.kill, signal.SIGHUP, marks=pytest.mark.slow),
+    ],
 )
 def test_ended_then_resumed(flow: Path, send: object, number: signal.Signals) -> None:
     run = flow.parent / "run"
