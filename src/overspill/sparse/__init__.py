@@ -1,3 +1,6 @@
 """Sparse matrices larger than a GPU: row blocks of CSR, what makes them and what multiplies them."""
 
-__all__: list[str] = []
+from overspill.sparse.block import Block
+from overspill.sparse.matrix import CSRMatrix, of_function
+
+__all__ = ["Block", "CSRMatrix", "of_function"]
