@@ -54,7 +54,7 @@ def stored(outputs: Outputs, run: Path) -> dict[str, Any]:
 
 
 def test_a_dataset_comes_back_and_xarray_reads_it(tmp_path: Path) -> None:
-    outputs = take_apart({"wind": dataset(), "total": da.asarray(np.float64(7))}, "some.py")
+    outputs = take_apart({"wind": dataset(), "total": da.asarray(np.float64(7))}, "build", "some.py")
     assert set(outputs.arrays) == {"total", "wind/speed", "wind/count", "wind/time", "wind/place", "wind/height"}
     results = stored(outputs, tmp_path)
     assert scalars(results) == {"total": 7.0}
@@ -68,7 +68,7 @@ def test_how_a_file_had_it_is_left_out(tmp_path: Path) -> None:
     x = dataset()
     x.speed.encoding = {"dtype": "int16", "scale_factor": 0.5, "_FillValue": -1}
     x.place.attrs["_FillValue"] = x.height.attrs["missing_value"] = np.float64("nan")
-    results = stored(take_apart({"wind": x}, "some.py"), tmp_path)
+    results = stored(take_apart({"wind": x}, "build", "some.py"), tmp_path)
     xr.testing.assert_identical(results["wind"], dataset())
 
 
@@ -92,14 +92,14 @@ def test_paths(tmp_path: Path) -> None:
 )
 def test_variables_that_cannot_be_stored(variables: dict[str, Any], message: str) -> None:
     with pytest.raises(WorkflowError, match=message):
-        take_apart({"some": xr.Dataset(variables)}, "some.py")
+        take_apart({"some": xr.Dataset(variables)}, "build", "some.py")
 
 
 def test_attributes_that_cannot_be_stored() -> None:
     with pytest.raises(WorkflowError, match=r"'some' whose attributes=.* 'x': nan\} are not JSON"):
-        take_apart({"some": dataset().assign_attrs(x=np.nan)}, "some.py")
+        take_apart({"some": dataset().assign_attrs(x=np.nan)}, "build", "some.py")
 
 
 def test_what_xarray_has_besides_datasets() -> None:
     with pytest.raises(WorkflowError, match=r"returns a DataArray as 'x': it must be .* or an xarray\.Dataset"):
-        take_apart({"x": xr.DataArray(np.ones(3))}, "some.py")
+        take_apart({"x": xr.DataArray(np.ones(3))}, "build", "some.py")

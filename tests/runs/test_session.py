@@ -120,6 +120,33 @@ def test_everything_is_recorded(tmp_path: Path) -> None:
     assert computed(tmp_path) == 6
 
 
+@pytest.mark.usefixtures("on_two_workers")
+def test_what_a_workflow_solves_for_is_stored_too(tmp_path: Path) -> None:
+    solving = """
+def solve(params, results):
+    if params.mode == "interrupt" and not (params.log / "stopped").exists():
+        (params.log / "stopped").touch()
+        raise KeyboardInterrupt
+    return {"twice": results["x"] * 2, "half": results["total"] / 2, "steps": 3}
+"""
+    checking = (
+        "\n    right = right and (results['twice'] == 2).all().compute() and results['half'] * 2 == results['total']"
+    )
+    flow = job(tmp_path, "interrupt")
+    flow.workflow.path.write_text(SOURCE.replace('!= "wrong"', '!= "wrong"' + checking) + solving)
+    flow = session.Job(workflow.load(flow.workflow.path), flow.params, None)
+    run, watched = tmp_path / "run", Watched()
+    with pytest.raises(session.Interrupted, match="7 of 7 blocks are stored"):
+        session.start(flow, run, watched)
+    assert watched.heard[-3:] == [(7, 7, 0), "solving", "7 of 7 blocks are stored"]
+    report = session.resume(run, watched)
+    assert report.passed
+    assert (report.values, report.blocks) == ({"total": 24.0, "half": 12.0, "steps": 3}, 6 + 2)
+    assert watched.heard[-3:] == [(7, 7, 7), "solving", "checking"]
+    assert computed(tmp_path) == 6
+    assert recorded(run, "report")["arrays"].keys() == {"x", "total", "twice", "half", "steps"}
+
+
 def test_a_preview_computes_and_writes_nothing(tmp_path: Path) -> None:
     before = sorted(tmp_path.iterdir())
     seen = session.foresee(job(tmp_path))

@@ -183,3 +183,18 @@ def test_present_is_called_where_there_is_one(tmp_path: Path) -> None:
     assert workflow.present(loaded, loaded.Params(), {}, tmp_path) == ()
     with pytest.raises(WorkflowError, match="present of .* is no function"):
         workflow.load(written(tmp_path, WHOLE + "present = 1"))
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ("None", r"solve of workflow some\.py returns no mapping"),
+        ("{'x': 1}", "solve names a result 'x', as build does: take another name"),
+        ("{'y': 'text'}", "solve returns a str as 'y'"),
+        ("1 / 0", r"ZeroDivisionError: division by zero \(some\.py:21\)"),
+    ],
+)
+def test_what_solve_returns(tmp_path: Path, returned: str, message: str) -> None:
+    loaded = workflow.load(written(tmp_path, f"{WHOLE}\ndef solve(params, results):\n    return {returned}\n"))
+    with pytest.raises(WorkflowError, match=message):
+        workflow.solve(loaded, loaded.Params(), {"x": 1.0})

@@ -25,6 +25,9 @@ class Watched:
         if done == self.interrupt_after:
             raise KeyboardInterrupt
 
+    def solving(self) -> None:
+        self.heard.append("solving")
+
     def checking(self) -> None:
         self.heard.append("checking")
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from overspill.cli.solving import Solving
 from overspill.cli.status import sentence
 from overspill.cluster import Cluster
 from overspill.runs.params import Nbytes
@@ -40,6 +41,7 @@ class Display:
             transient=True,
             expand=True,
         )
+        self._solving = Solving(self._console)
         self._flop = 0
         self._budget_nbytes = 0
         self._begun = 0.0
@@ -94,8 +96,20 @@ class Display:
             rate = f", {format_rate(self._flop * new / total / seconds, 'FLOP/s')}" if self._flop else ""
         self._progress.update(self._task, completed=done, total=total, rate=rate, left=left)
 
+    def solving(self) -> None:
+        """End the progress bar, and show what the solver says."""
+        self._end_progress()
+        self._solving.begin()
+
     def checking(self) -> None:
-        """End the progress bar."""
+        """End what moves, and print the solver's last words."""
+        self._end_progress()
+        self._solving.end()
+        if self._solving.last:
+            self._rows([("solved", self._solving.last)])
+            self._solving.last = ""
+
+    def _end_progress(self) -> None:
         if self._progress.live.is_started:
             self._progress.stop()
 

@@ -34,7 +34,7 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What computing took: blocks, seconds, and the workers' counters (see `overspill.memory.ledger`)."""
+    """What computing took: blocks, seconds, and the workers' counters so far (see `overspill.memory.ledger`)."""
 
     blocks: int
     seconds: float
@@ -49,7 +49,7 @@ def compute(
     token: str,
     resume: bool,
     workflow_path: Path,
-    progress: Progress,
+    progress: Progress = lambda done, total, kept: None,
 ) -> Measured:
     """Store `outputs` in `directory`; all are computed together, so that what they share is computed once.
 
@@ -63,7 +63,6 @@ def compute(
     futures: list[Future[Any]] = []
     done = kept = 0
     try:
-        client.run(ledger.reset)
         for name, attributes in outputs.datasets.items():
             make_group(directory.array(name), attributes)
         writes: list[Any] = [

@@ -1,6 +1,7 @@
 """What follows when all results are stored: the workflow checks and presents them, the report says what they took."""
 
 import time
+from typing import Any
 
 from overspill import storage
 from overspill.memory import ledger
@@ -28,13 +29,12 @@ def conclude(
         If the workflow's `check` or `present` fails.
     """
     begun = time.perf_counter()
-    arrays = {name: directory.array(name) for name in outputs.arrays}
-    results = put_together(outputs, {name: storage.open(path) for name, path in arrays.items()})
+    results = stored(directory, outputs)
     checks = workflows.check(workflow, params, results)
     files = workflows.present(workflow, params, results, directory.path)
     return Report(
         directory=directory.path,
-        arrays=arrays,
+        arrays={name: directory.array(name) for name in outputs.arrays},
         values=scalars(results),
         files=files,
         checks=checks,
@@ -47,3 +47,8 @@ def conclude(
         spilled_nbytes={link: measured.counters[f"{link}_nbytes"] for link in ledger.LINKS},
         predicted_s=predicted_s,
     )
+
+
+def stored(directory: RunDirectory, outputs: Outputs) -> dict[str, Any]:
+    """The results, as a workflow gets to see them, of `outputs` that are stored in `directory`."""
+    return put_together(outputs, {name: storage.open(directory.array(name)) for name in outputs.arrays})

@@ -34,9 +34,18 @@ class Outputs:
     labels: dict[str, Labels]
     datasets: dict[str, dict[str, Any]]
 
+    def __or__(self, other: "Outputs") -> "Outputs":
+        """Both; no name is in both."""
+        return Outputs(self.arrays | other.arrays, self.labels | other.labels, self.datasets | other.datasets)
 
-def take_apart(built: Any, workflow_name: str) -> Outputs:
-    """The outputs that the mapping `built`, which a workflow's `build` returned, is made of.
+
+def lazy(value: Any) -> Any:
+    """Numbers and NumPy arrays as lazy arrays, anything else as it is."""
+    return da.from_array(np.asarray(value)) if isinstance(value, np.ndarray | np.generic | int | float) else value
+
+
+def take_apart(built: Any, function: str, workflow_name: str) -> Outputs:
+    """The outputs that the mapping `built`, which a workflow's `function` returned, is made of.
 
     Raises
     ------
@@ -44,28 +53,31 @@ def take_apart(built: Any, workflow_name: str) -> Outputs:
         If it is anything else than named Dask arrays, or datasets of them, that can be stored.
     """
     if not isinstance(built, Mapping) or not built:
-        raise WorkflowError(f"build of workflow {workflow_name} returns no mapping of names to arrays")
+        raise WorkflowError(f"{function} of workflow {workflow_name} returns no mapping of names to arrays")
     outputs = Outputs({}, {}, {})
     for name, value in built.items():
-        _check_name(name)
+        _check_name(name, function)
         if _is_dataset(value):
             from overspill.runs import datasets
 
             variables, outputs.datasets[name] = datasets.variables(name, value)
             for variable, (array, labels) in variables.items():
-                _check_name(variable)
+                _check_name(variable, function)
                 outputs.arrays[f"{name}/{variable}"] = array
                 outputs.labels[f"{name}/{variable}"] = labels
         elif isinstance(value, da.Array):
             outputs.arrays[name] = value
         else:
             raise WorkflowError(
-                f"build returns a {type(value).__name__} as {name!r}: it must be a lazy Dask array or an xarray.Dataset"
+                f"{function} returns a {type(value).__name__} as {name!r}: it must be a lazy Dask array or an "
+                "xarray.Dataset"
             )
     if not outputs.arrays:
-        raise WorkflowError(f"build of workflow {workflow_name} returns datasets without variables: give them some")
+        raise WorkflowError(
+            f"{function} of workflow {workflow_name} returns datasets without variables: give them some"
+        )
     for name, array in outputs.arrays.items():
-        _check_storable(name, array)
+        _check_storable(name, array, function)
     return outputs
 
 
@@ -106,18 +118,19 @@ def _is_dataset(x: Any) -> bool:
     return xarray is not None and isinstance(x, xarray.Dataset)
 
 
-def _check_name(name: Any) -> None:
+def _check_name(name: Any, function: str) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise WorkflowError(f"build names a result {name!r}: use letters, digits and underscores")
+        raise WorkflowError(f"{function} names a result {name!r}: use letters, digits and underscores")
 
 
-def _check_storable(name: str, array: da.Array) -> None:
+def _check_storable(name: str, array: da.Array, function: str) -> None:
     if any(math.isnan(size) for sizes in array.chunks for size in sizes):
         raise WorkflowError(
-            f"build returns {name!r} with chunks of unknown size, as a mask makes them: return an array of known shape"
+            f"{function} returns {name!r} with chunks of unknown size, as a mask makes them: return an array of known "
+            "shape"
         )
     if array.dtype.hasobject or array.dtype.fields is not None:
         raise WorkflowError(
-            f"build returns {name!r} with {array.dtype} elements, which cannot be stored: "
+            f"{function} returns {name!r} with {array.dtype} elements, which cannot be stored: "
             "convert them to numbers or strings of fixed length"
         )

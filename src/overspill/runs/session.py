@@ -1,6 +1,7 @@
 """A session of a run: starting one, or taking up one that was interrupted, from parameters to report."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import traceback
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 
 from overspill.cluster import Cluster
 from overspill.errors import OverspillError, UsageError, WorkflowError
+from overspill.memory import ledger
 from overspill.runs import directory as directories
 from overspill.runs import ground, manifest, params, workflow
 from overspill.runs.compute import Stopped, compute
@@ -20,6 +22,7 @@ from overspill.runs.directory import RunDirectory
 from overspill.runs.outputs import Outputs
 from overspill.runs.preview import Preview, preview
 from overspill.runs.report import Report
+from overspill.runs.solve import solve
 from overspill.runs.workflow import Workflow
 
 
@@ -35,8 +38,11 @@ class Watcher(Protocol):
     def advanced(self, done: int, total: int, kept: int) -> None:
         """Called whenever a block is stored, with how many an earlier session stored."""
 
+    def solving(self) -> None:
+        """Called when what `build` returns is stored, before the workflow solves, if it does."""
+
     def checking(self) -> None:
-        """Called when all blocks are stored, before the check."""
+        """Called when everything is stored, before the check."""
 
     def interrupted(self, stop: "Interrupted") -> None:
         """Called as soon as the session is interrupted, before the cluster is closed, which takes a while."""
@@ -168,16 +174,15 @@ def _work(
     *,
     resume: bool,
 ) -> Report:
-    measured = compute(
-        cluster.client,
-        outputs,
-        directory,
-        token=job.token,
-        resume=resume,
-        workflow_path=job.workflow.path,
-        progress=watcher.advanced,
+    cluster.client.run(ledger.reset)
+    store = functools.partial(
+        compute, cluster.client, directory=directory, token=job.token, resume=resume, workflow_path=job.workflow.path
     )
+    measured = store(outputs, progress=watcher.advanced)
     try:
+        if job.workflow.solve:
+            watcher.solving()
+            outputs, measured = solve(directory, job.workflow, job.params, outputs, measured, store)
         directory.write("ledger", {"seconds": measured.seconds, "blocks": measured.blocks, **measured.counters})
         watcher.checking()
         report = conclude(directory, job.workflow, job.params, outputs, measured, foreseen.plan.saving_s)

@@ -14,7 +14,7 @@ from typing import Any
 
 from overspill.errors import OverspillError, UsageError, WorkflowError
 from overspill.ops.check import Check
-from overspill.runs.outputs import Outputs, take_apart
+from overspill.runs.outputs import Outputs, lazy, take_apart
 
 _CONTRACT = {
     "Params": "a frozen dataclass of parameters",
@@ -39,8 +39,8 @@ class Workflow:
         Of its content.
     Params, build, check
         What it defines, see docs/workflows.md.
-    present
-        What it defines to present results to people, if it does.
+    solve, present
+        What it defines to go on from stored results, and to present them to people, if it does.
     """
 
     path: Path
@@ -48,6 +48,7 @@ class Workflow:
     Params: type
     build: Callable[[Any], Mapping[str, Any]]
     check: Callable[[Any, Mapping[str, Any]], Check | Sequence[Check]]
+    solve: Callable[[Any, Mapping[str, Any]], Mapping[str, Any]] | None
     present: Callable[[Any, Mapping[str, Any], Path], Sequence[Path]] | None
 
     @property
@@ -82,11 +83,11 @@ def load(path: Path) -> Workflow:
         isinstance(params, type) and dataclasses.is_dataclass(params) and vars(params)["__dataclass_params__"].frozen
     ):
         raise WorkflowError(f"Params of workflow {path.name} is no frozen dataclass: see docs/workflows.md")
-    for name in ("build", "check", "present"):
+    for name in ("build", "solve", "check", "present"):
         if hasattr(module, name) and not callable(getattr(module, name)):
             raise WorkflowError(f"{name} of workflow {path.name} is no function: see docs/workflows.md")
-    present = getattr(module, "present", None)
-    return Workflow(path, hashlib.sha256(source).hexdigest(), params, module.build, module.check, present)
+    solve, present = (getattr(module, name, None) for name in ("solve", "present"))
+    return Workflow(path, hashlib.sha256(source).hexdigest(), params, module.build, module.check, solve, present)
 
 
 def build(workflow: Workflow, params: Any) -> Outputs:
@@ -97,7 +98,24 @@ def build(workflow: Workflow, params: Any) -> Outputs:
     WorkflowError
         If `build` fails, or returns anything else than named arrays that can be stored.
     """
-    return take_apart(call(workflow.path, workflow.build, params), workflow.path.name)
+    return take_apart(call(workflow.path, workflow.build, params), "build", workflow.path.name)
+
+
+def solve(workflow: Workflow, params: Any, results: Mapping[str, Any]) -> Outputs:
+    """What the workflow's `solve`, which it must have, makes of `results`.
+
+    Raises
+    ------
+    WorkflowError
+        If it fails, or returns anything else than named arrays and numbers that can be stored.
+    """
+    assert workflow.solve is not None
+    solved = call(workflow.path, workflow.solve, params, results)
+    if isinstance(solved, Mapping):
+        solved = {name: lazy(value) for name, value in solved.items()}
+        for name in solved.keys() & results.keys():
+            raise WorkflowError(f"solve names a result {name!r}, as build does: take another name")
+    return take_apart(solved, "solve", workflow.path.name)
 
 
 def check(workflow: Workflow, params: Any, results: Mapping[str, Any]) -> tuple[Check, ...]:

@@ -1,0 +1,40 @@
+"""What a solver says while it works: one line that changes, and its last words."""
+
+import logging
+
+from rich.console import Console
+
+LOGGER = "overspill.linalg"
+"""What solvers log to."""
+
+
+class Solving(logging.Handler):
+    """Shows the last line that a solver has logged, from `begin` to `end`.
+
+    Attributes
+    ----------
+    last
+        That line; empty if there was none.
+    """
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.INFO)
+        self.last = ""
+        self._status = console.status("solving")
+
+    def begin(self) -> None:
+        """Listen and show."""
+        logger = logging.getLogger(LOGGER)
+        logger.setLevel(logging.INFO)
+        logger.addHandler(self)
+        self._status.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take note of a line."""
+        self.last = record.getMessage()
+        self._status.update(f"solving   {self.last}")
+
+    def end(self) -> None:
+        """Show and listen no more; a second time does nothing."""
+        logging.getLogger(LOGGER).removeHandler(self)
+        self._status.stop()
