@@ -12,7 +12,7 @@ import numpy as np
 import overspill as osp
 
 MOST_ERROR = 0.26
-"""Of the seven-point stencil, in units of h²: h²/12 times fourth derivatives of at most 25, over 8 (maximum principle)."""
+"""Of the seven-point stencil, in units of h²: 1/12 times fourth derivatives, 25 at most, over 8 (maximum principle)."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class Params:
 
 @osp.elementwise
 def solution(x, y, z):
-    """u."""
+    """The solution u."""
     return x * (1 - x) * y * (1 - y) * z * (1 - z) * np.exp(x + y + z)
 
 
 @osp.elementwise
 def source(x, y, z):
-    """f, since g'' is −t·(3 + t)·exp(t)."""
+    """The source f, since g'' is −t·(3 + t)·exp(t)."""
     a, b, c = x * (1 - x), y * (1 - y), z * (1 - z)
     return (x * (3 + x) * b * c + y * (3 + y) * a * c + z * (3 + z) * a * b) * np.exp(x + y + z)
 
