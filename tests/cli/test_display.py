@@ -1,6 +1,7 @@
 """What is printed fits 80 columns, keeps paths whole, and gives rates and whole numbers as people read them."""
 
 import io
+import logging
 from pathlib import Path
 from types import SimpleNamespace as Namespace
 from typing import Any, cast
@@ -143,3 +144,15 @@ def test_values(value: Any, printed: str) -> None:
     display, console = shown()
     display.report(report(values={"total": value}))
     assert f"total: {printed}\n" in text(console)
+
+
+def test_a_solvers_last_words_stay() -> None:
+    display, console = shown()
+    logger = logging.getLogger("overspill.linalg")
+    display.solving()
+    for iteration in (10, 20):
+        logger.info("cg: iteration %d, residual %.1e", iteration, 10.0**-iteration)
+    display.checking()
+    display.checking()
+    logger.info("said to nobody")
+    assert text(console) == "solved        cg: iteration 20, residual 1.0e-20\n"

@@ -4,8 +4,7 @@ import logging
 
 from rich.console import Console
 
-LOGGER = "overspill.linalg"
-"""What solvers log to."""
+_logger = logging.getLogger("overspill.linalg")
 
 
 class Solving(logging.Handler):
@@ -24,9 +23,9 @@ class Solving(logging.Handler):
 
     def begin(self) -> None:
         """Listen and show."""
-        logger = logging.getLogger(LOGGER)
-        logger.setLevel(logging.INFO)
-        logger.addHandler(self)
+        self._level = _logger.level
+        _logger.setLevel(logging.INFO)
+        _logger.addHandler(self)
         self._status.start()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -36,5 +35,7 @@ class Solving(logging.Handler):
 
     def end(self) -> None:
         """Show and listen no more; a second time does nothing."""
-        logging.getLogger(LOGGER).removeHandler(self)
-        self._status.stop()
+        if self in _logger.handlers:
+            _logger.removeHandler(self)
+            _logger.setLevel(self._level)
+            self._status.stop()
