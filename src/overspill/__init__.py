@@ -5,6 +5,7 @@ from overspill.cluster import Cluster, cluster
 from overspill.errors import (
     ArrayError,
     ClusterError,
+    ConvergenceWarning,
     DTypeError,
     FusionWarning,
     MemoryBudgetError,
@@ -49,6 +50,7 @@ __all__ = [
     "Check",
     "Cluster",
     "ClusterError",
+    "ConvergenceWarning",
     "DTypeError",
     "FusionWarning",
     "MemoryBudgetError",

@@ -17,6 +17,10 @@ class FusionWarning(UserWarning):
     """A function that cannot be fused into one pass, and why: right all the same, but slower."""
 
 
+class ConvergenceWarning(UserWarning):
+    """A solver that ended without convergence for a reason that `info` does not tell, and what to try."""
+
+
 class DTypeError(OverspillError, TypeError):
     """An element type an operation cannot take."""
 

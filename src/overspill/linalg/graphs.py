@@ -1,0 +1,91 @@
+"""The space of Dask arrays: each operation a few tasks a chunk, each reduction one tree and one answer."""
+
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask.base import persist, tokenize
+from numpy.typing import NDArray
+
+from overspill import backend
+from overspill.kernels.update import update
+from overspill.linalg import space
+from overspill.ops.fusion import in_one_place
+
+
+class Graphs:
+    """The space of Dask vectors of the same chunks, and blocks of these that have all columns in one chunk.
+
+    Sums run over chunks in a fixed tree, so that results are the same bits on any number of workers.
+    """
+
+    def dots(self, *pairs: tuple[Any, Any]) -> tuple[Any, ...]:
+        """See `overspill.linalg.space.Space.dots`."""
+        vectors = list({id(x): x for pair in pairs for x in pair}.values())
+        places = {id(x): place for place, x in enumerate(vectors)}
+        indices = tuple((places[id(x)], places[id(y)]) for x, y in pairs)
+        sums = _summed(_dots_of_chunks, vectors, (len(pairs),), indices)
+        return tuple(sums.tolist())
+
+    def gram(self, X: Any, Y: Any) -> NDArray[Any]:
+        """See `overspill.linalg.space.Space.gram`."""
+        return _summed(_gram_of_chunks, [X, Y], (X.shape[1], Y.shape[1]))
+
+    def update(self, y: Any, *terms: tuple[complex, Any], scale: complex = 1.0) -> Any:
+        """See `overspill.linalg.space.Space.update`."""
+        numbers = tuple(a for a, _ in terms)
+        axes = tuple(range(y.ndim))
+        pairs = [part for vector in (y, *(x for _, x in terms)) for part in (vector, axes)]
+        return da.blockwise(
+            _updated,
+            axes,
+            *pairs,
+            numbers=numbers,
+            scale=scale,
+            name=f"update-{tokenize(y.name, [x.name for _, x in terms], numbers, scale)}",
+            dtype=y.dtype,
+            meta=y._meta,
+            align_arrays=False,
+        )
+
+    def keep(self, *vectors: Any) -> tuple[Any, ...]:
+        """See `overspill.linalg.space.Space.keep`."""
+        return tuple(persist(*vectors))
+
+
+def _summed(function: Any, vectors: list[Any], shape: tuple[int, ...], *arguments: Any) -> NDArray[Any]:
+    """The sum over chunks of what `function` makes of them: arrays of shape (1, *shape)."""
+    dtype = np.result_type(*vectors)
+    pairs = [part for x in vectors for part in (x, ("rows", *(f"columns {id(x)}" for _ in x.shape[1:])))]
+    axes = tuple(f"axis {number}" for number in range(len(shape)))
+    records = da.blockwise(
+        function,
+        ("rows", *axes),
+        *pairs,
+        arguments=arguments,
+        new_axes=dict(zip(axes, shape, strict=True)),
+        adjust_chunks={"rows": 1},
+        concatenate=True,
+        align_arrays=False,
+        name=f"dots-{tokenize(function, [x.name for x in vectors], arguments)}",
+        dtype=dtype,
+        meta=np.empty((0,) * (1 + len(shape)), dtype),
+    )
+    total: NDArray[Any] = records.sum(axis=0).compute()
+    return total
+
+
+def _dots_of_chunks(*chunks: Any, arguments: tuple[Any, ...]) -> NDArray[Any]:
+    (indices,) = arguments
+    chunks = in_one_place(chunks)
+    return backend.to_numpy(space.dots(*((chunks[i], chunks[j]) for i, j in indices)))[None]
+
+
+def _gram_of_chunks(X: Any, Y: Any, arguments: tuple[Any, ...]) -> NDArray[Any]:
+    X, Y = in_one_place((X, Y))
+    return backend.to_numpy(X.conj().T @ Y)[None]
+
+
+def _updated(y: Any, *chunks: Any, numbers: tuple[complex, ...], scale: complex) -> Any:
+    y, *chunks = in_one_place((y, *chunks))  # type: ignore[assignment]
+    return update(y.copy(), *zip(numbers, chunks, strict=True), scale=scale)

@@ -1,0 +1,71 @@
+"""Where a solver runs: in memory, over Dask graphs, or resident on a cluster's workers."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+import dask.array as da
+from dask.base import get_scheduler
+from distributed import Client
+
+from overspill.linalg.graphs import Graphs
+from overspill.linalg.operators import as_operator
+from overspill.linalg.progress import Report
+from overspill.linalg.space import Core, InMemory, Space
+from overspill.sparse.matrix import CSRMatrix
+
+
+def run(
+    core: Core,
+    A: Any,
+    vectors: Mapping[str, Any],
+    M: Any,
+    options: Mapping[str, Any],
+    *,
+    name: str,
+    callback: Callable[[Any], Any] | None = None,
+) -> tuple[tuple[Any, ...], Any]:
+    """What ``core(space, A, M, progress=..., **vectors, **options)`` returns where it runs best.
+
+    Parameters
+    ----------
+    core
+        See `overspill.linalg.space.Core`.
+    A, M
+        Square matrix and preconditioner or None, as the user gave them (see `overspill.linalg.operators`).
+    vectors
+        Arrays of n rows, all NumPy, all CuPy or all Dask, the latter cut alike; see `overspill.linalg.arguments`.
+    options
+        Numbers and other small things.
+    name
+        Of the solver, for its progress.
+    callback
+        Called with the solution so far, by which the solver cannot run where its vectors are out of reach.
+    """
+    dask_vectors = any(isinstance(x, da.Array) for x in vectors.values())
+    cluster = client()
+    report = Report(name, callback, cluster)
+    if dask_vectors and callback is None and _can_be_resident(A, M, cluster):
+        resident: Any = import_module("overspill.linalg.resident")
+        results: tuple[tuple[Any, ...], Any] = resident.solve(core, A, vectors, M, options, progress=report)
+        return results
+    space: Space = Graphs() if dask_vectors else InMemory()
+    if isinstance(A, CSRMatrix):
+        A = A.persist()  # or each iteration would make its blocks anew; what does not fit is spilled
+    if dask_vectors:
+        vectors = dict(zip(vectors, space.keep(*vectors.values()), strict=True))
+    vectors, rest = core(space, as_operator(A), as_operator(M), progress=report, **vectors, **options)
+    return vectors, rest  # type: ignore[return-value]
+
+
+def client() -> Client | None:
+    """The client that Dask's computations go to now, if they go to a cluster."""
+    owner = getattr(get_scheduler(), "__self__", None)
+    return owner if isinstance(owner, Client) else None
+
+
+def _can_be_resident(A: Any, M: Any, cluster: Client | None) -> bool:
+    if cluster is None or not isinstance(A, CSRMatrix) or not (M is None or hasattr(M, "part")):
+        return False
+    resident: Any = import_module("overspill.linalg.resident")
+    return bool(resident.available(A))

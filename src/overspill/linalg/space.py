@@ -1,0 +1,84 @@
+"""What a solver's mathematics may do with vectors, so that it is written once for every place where they lie.
+
+Vectors are things with ``+ - *``, and blocks of shape (n, k) have ``@`` with a small NumPy array and slices of columns:
+NumPy and CuPy arrays, Dask arrays, or a worker's rows of a vector. Operators are callables: ``A(x)``.
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overspill import backend
+from overspill.kernels import update
+
+Core = Any
+"""A solver's mathematics: ``core(space, A, M, *, progress, **vectors, **options) -> (vectors, rest)``.
+
+It knows nothing of Dask, GPUs or workers. `A` and `M` are operators; `vectors` and the vectors of the result lie as the
+space's do and are new or the solver's own to overwrite, but for those that it names as read only; `rest` is the same on
+every worker and can be pickled. A core is a function at the top of a module, so that workers can import it.
+"""
+
+
+class Operator(Protocol):
+    """A linear map of vectors; the result is new or, for the identity, its argument."""
+
+    def __call__(self, x: Any, /) -> Any:
+        """The operator applied to `x`."""
+
+
+class Progress(Protocol):
+    """Told how far a solver is, by the solver, once an iteration."""
+
+    def __call__(self, iteration: int, residual: float, **restart: Any) -> None:
+        """After `iteration` iterations the residual's norm is `residual`.
+
+        `restart` are those of the core's vectors, by name, which are further now than when it began: called with these
+        instead, it would go on from here. There may be none. They are not to be changed, and may be overwritten later.
+        """
+
+
+class Space(Protocol):
+    """Where vectors lie. Methods return the same numbers on every worker."""
+
+    def dots(self, *pairs: tuple[Any, Any]) -> tuple[Any, ...]:
+        """``x^H y`` of each pair ``(x, y)`` of vectors, all in one reduction: floats, or complex if a vector is."""
+
+    def gram(self, X: Any, Y: Any) -> NDArray[Any]:
+        """``X^H Y`` of blocks of shapes (n, k) and (n, l): a NumPy array of shape (k, l)."""
+
+    def update(self, y: Any, *terms: tuple[complex, Any], scale: complex = 1.0) -> Any:
+        """``scale * y + sum(a * x)`` over `terms` ``(a, x)``: in memory over `y`, which is not to be used afterwards.
+
+        No ``x`` may share memory with `y`; with ``scale=0`` the values of `y` do not matter.
+        """
+
+    def keep(self, *vectors: Any) -> tuple[Any, ...]:
+        """The same vectors, computed now and held; where they are in memory they are returned as they are."""
+
+
+class InMemory:
+    """The space of NumPy or CuPy arrays of this process."""
+
+    def dots(self, *pairs: tuple[Any, Any]) -> tuple[Any, ...]:
+        """See `Space.dots`."""
+        return tuple(dots(*pairs).tolist())
+
+    def gram(self, X: Any, Y: Any) -> NDArray[Any]:
+        """See `Space.gram`."""
+        return backend.to_numpy(X.conj().T @ Y)
+
+    def update(self, y: Any, *terms: tuple[complex, Any], scale: complex = 1.0) -> Any:
+        """See `Space.update`."""
+        return update.update(y, *terms, scale=scale)
+
+    def keep(self, *vectors: Any) -> tuple[Any, ...]:
+        """See `Space.keep`."""
+        return vectors
+
+
+def dots(*pairs: tuple[Any, Any]) -> Any:
+    """``x^H y`` of each pair of arrays in memory: one array, where they lie, fit to be summed over workers."""
+    xp: Any = backend.array_namespace(pairs[0][0]) if pairs else np
+    return xp.stack([xp.vdot(x, y) for x, y in pairs]) if pairs else np.empty(0)
