@@ -29,7 +29,19 @@ class Graphs:
 
     def gram(self, X: Any, Y: Any) -> NDArray[Any]:
         """See `overspill.linalg.space.Space.gram`."""
-        return _summed(_gram_of_chunks, [X, Y], (X.shape[1], Y.shape[1]))
+        rows, columns = (blocks if isinstance(blocks, tuple) else (blocks,) for blocks in (X, Y))
+        shape = sum(x.shape[1] for x in rows), sum(y.shape[1] for y in columns)
+        return _summed(_gram_of_chunks, [*rows, *columns], shape, len(rows))
+
+    def join(self, *blocks: Any) -> Any:
+        """See `overspill.linalg.space.Space.join`."""
+        columns = sum(1 if x.ndim == 1 else x.shape[1] for x in blocks)
+        return _side_by_side(_joined, blocks, columns, np.result_type(*blocks))
+
+    def combine(self, *terms: tuple[Any, NDArray[Any]]) -> Any:
+        """See `overspill.linalg.space.Space.combine`."""
+        blocks, coefficients = zip(*terms, strict=True)
+        return _side_by_side(_combined, blocks, coefficients[0].shape[1], blocks[0].dtype, coefficients)
 
     def update(self, y: Any, *terms: tuple[complex, Any], scale: complex = 1.0) -> Any:
         """See `overspill.linalg.space.Space.update`."""
@@ -75,15 +87,44 @@ def _summed(function: Any, vectors: list[Any], shape: tuple[int, ...], *argument
     return total
 
 
+def _side_by_side(
+    function: Any, blocks: tuple[Any, ...], columns: int, dtype: np.dtype[Any], *arguments: Any
+) -> da.Array:
+    """The block of `columns` columns, in one chunk, that `function` makes of the chunks of each chunk of rows."""
+    pairs = [part for i, x in enumerate(blocks) for part in (x, ("rows", *(f"columns {i}" for _ in x.shape[1:])))]
+    return da.blockwise(
+        function,
+        ("rows", "columns"),
+        *pairs,
+        arguments=arguments,
+        new_axes={"columns": columns},
+        concatenate=True,
+        align_arrays=False,
+        name=f"block-{tokenize(function, [x.name for x in blocks], arguments)}",
+        dtype=dtype,
+        meta=backend.meta(backend.residence_of(blocks[0]._meta), dtype, 2),
+    )
+
+
+def _joined(*chunks: Any, arguments: tuple[Any, ...]) -> Any:
+    return space.join(*in_one_place(chunks))
+
+
+def _combined(*chunks: Any, arguments: tuple[Any, ...]) -> Any:
+    (coefficients,) = arguments
+    return space.combine(*zip(in_one_place(chunks), coefficients, strict=True))
+
+
 def _dots_of_chunks(*chunks: Any, arguments: tuple[Any, ...]) -> NDArray[Any]:
     (indices,) = arguments
     chunks = in_one_place(chunks)
     return backend.to_numpy(space.dots(*((chunks[i], chunks[j]) for i, j in indices)))[None]
 
 
-def _gram_of_chunks(X: Any, Y: Any, arguments: tuple[Any, ...]) -> NDArray[Any]:
-    X, Y = in_one_place((X, Y))
-    return backend.to_numpy(X.conj().T @ Y)[None]
+def _gram_of_chunks(*chunks: Any, arguments: tuple[Any, ...]) -> NDArray[Any]:
+    (rows,) = arguments
+    chunks = in_one_place(chunks)
+    return backend.to_numpy(space.gram(chunks[:rows], chunks[rows:]))[None]
 
 
 def _updated(y: Any, *chunks: Any, numbers: tuple[complex, ...], scale: complex) -> Any:

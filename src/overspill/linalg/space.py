@@ -4,6 +4,8 @@ Vectors are things with ``+ - *``, and blocks of shape (n, k) have ``@`` with a 
 NumPy and CuPy arrays, Dask arrays, or a worker's rows of a vector. Operators are callables: ``A(x)``.
 """
 
+import functools
+import operator
 from typing import Any, Protocol
 
 import numpy as np
@@ -46,7 +48,16 @@ class Space(Protocol):
         """``x^H y`` of each pair ``(x, y)`` of vectors, all in one reduction: floats, or complex if a vector is."""
 
     def gram(self, X: Any, Y: Any) -> NDArray[Any]:
-        """``X^H Y`` of blocks of shapes (n, k) and (n, l): a NumPy array of shape (k, l)."""
+        """``X^H Y`` of blocks of shapes (n, k) and (n, l): a NumPy array of shape (k, l), all in one reduction.
+
+        A tuple of blocks stands for all of them side by side.
+        """
+
+    def join(self, *blocks: Any) -> Any:
+        """Vectors and blocks side by side, as one new block."""
+
+    def combine(self, *terms: tuple[Any, NDArray[Any]]) -> Any:
+        """``sum(X @ C)`` over `terms` ``(X, C)``, blocks (n, k) and NumPy arrays (k, l): a new block of their type."""
 
     def update(self, y: Any, *terms: tuple[complex, Any], scale: complex = 1.0) -> Any:
         """``scale * y + sum(a * x)`` over `terms` ``(a, x)``: in memory over `y`, which is not to be used afterwards.
@@ -67,7 +78,15 @@ class InMemory:
 
     def gram(self, X: Any, Y: Any) -> NDArray[Any]:
         """See `Space.gram`."""
-        return backend.to_numpy(X.conj().T @ Y)
+        return backend.to_numpy(gram(X, Y))
+
+    def join(self, *blocks: Any) -> Any:
+        """See `Space.join`."""
+        return join(*blocks)
+
+    def combine(self, *terms: tuple[Any, NDArray[Any]]) -> Any:
+        """See `Space.combine`."""
+        return combine(*terms)
 
     def update(self, y: Any, *terms: tuple[complex, Any], scale: complex = 1.0) -> Any:
         """See `Space.update`."""
@@ -82,3 +101,23 @@ def dots(*pairs: tuple[Any, Any]) -> Any:
     """``x^H y`` of each pair of arrays in memory: one array, where they lie, fit to be summed over workers."""
     xp: Any = backend.array_namespace(pairs[0][0]) if pairs else np
     return xp.stack([xp.vdot(x, y) for x, y in pairs]) if pairs else np.empty(0)
+
+
+def gram(X: Any, Y: Any) -> Any:
+    """``X^H Y`` of blocks in memory, or of tuples of blocks, where they lie, so that it can be summed over workers."""
+    rows, columns = (blocks if isinstance(blocks, tuple) else (blocks,) for blocks in (X, Y))
+    xp: Any = backend.array_namespace(rows[0])
+    return xp.concatenate([xp.concatenate([x.conj().T @ y for y in columns], axis=1) for x in rows])
+
+
+def join(*blocks: Any) -> Any:
+    """Vectors and blocks in memory side by side, as one new block."""
+    xp: Any = backend.array_namespace(blocks[0])
+    return xp.concatenate([x[:, None] if x.ndim == 1 else x for x in blocks], axis=1)
+
+
+def combine(*terms: tuple[Any, NDArray[Any]]) -> Any:
+    """``sum(X @ C)`` over `terms` ``(X, C)``, blocks in memory and NumPy arrays, in the blocks' type."""
+    xp: Any = backend.array_namespace(terms[0][0])
+    products = (x @ xp.asarray(c.astype(x.dtype, copy=False)) for x, c in terms)
+    return functools.reduce(operator.iadd, products)
