@@ -45,7 +45,7 @@ def update(y: Any, *terms: tuple[complex, Any], scale: complex = 1.0) -> Any:
         y *= scale
     for a, x in terms:
         if _fits_blas(x) and _fits_blas(y) and x.dtype == y.dtype:
-            (axpy,) = get_blas_funcs(("axpy",), (y,))
+            axpy = get_blas_funcs("axpy", (y,))
             axpy(x.reshape(-1), y.reshape(-1), a=a)
         else:
             y += a * x

@@ -1,6 +1,11 @@
 """Solvers with SciPy's names and meanings, for matrices that need not fit in one process."""
 
+from overspill.linalg.bicgstab import bicgstab
 from overspill.linalg.cg import cg
+from overspill.linalg.gmres import gmres
+from overspill.linalg.jacobi import jacobi
+from overspill.linalg.minres import minres
 from overspill.linalg.operators import LinearOperator
+from overspill.linalg.preconditioner import Preconditioner
 
-__all__ = ["LinearOperator", "cg"]
+__all__ = ["LinearOperator", "Preconditioner", "bicgstab", "cg", "gmres", "jacobi", "minres"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+from scipy.sparse import issparse
 
 from overspill import backend
 from overspill.errors import ArrayError, DTypeError, UsageError
@@ -13,6 +14,7 @@ from overspill.linalg.operators import as_operator, is_lazy, shape_of
 from overspill.memory import link
 from overspill.ops.residence import to_device, to_host
 from overspill.sparse.matrix import CSRMatrix
+from overspill.sparse.transposed import Transposed
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +61,18 @@ def system(A: Any, b: Any, x0: Any = None, M: Any = None) -> System:
     given = b = _vector("b", b, rows)
     guess = None if x0 is None or isinstance(x0, str) else _vector("x0", x0, rows)
     dtype = common_dtype(*(x for x in (A, b, guess, M) if x is not None))
-    lazy = is_lazy(A) or is_lazy(M) or isinstance(b, da.Array) or isinstance(guess, da.Array)
-    if lazy and not is_lazy(A) and not callable(getattr(A, "matvec", A)):
-        matrix: Any = CSRMatrix
-        A = matrix.from_scipy(A) if hasattr(A, "tocsr") else da.asarray(A)
+    lazy = any(is_lazy(operand) for operand in (A, M, b, guess))
+    if lazy and issparse(A):
+        A = CSRMatrix.from_scipy(A)
+    elif lazy and isinstance(A, np.ndarray):
+        A = da.asarray(A)
     chunks = chunks_for(A, b) if lazy else None
     b = as_vector(b, dtype, chunks, A)
     if isinstance(x0, str):
         if x0 != "Mb":
             raise UsageError(f"x0={x0!r} is no first guess: pass an array, None for zeros, or 'Mb' for M @ b")
         guess = as_operator(M)(b)
-    x = 0 * b if guess is None else as_vector(guess, dtype, chunks, A)
-    if x is guess:
-        x = x.copy()
+    x = 0 * b if guess is None else as_vector(1 * guess, dtype, chunks, A)
     return System(A, M, b, x, given)
 
 
@@ -91,6 +92,8 @@ def chunks_for(A: Any, b: Any) -> tuple[int, ...]:
     """How vectors are cut that are multiplied with `A`: as its rows are, else as `b` is."""
     if isinstance(A, CSRMatrix):
         return A.row_chunks
+    if isinstance(A, Transposed):
+        return A.matrix.row_chunks
     if isinstance(A, da.Array):
         chunks: tuple[int, ...] = A.chunks[0]
         if any(math.isnan(size) for axis in A.chunks for size in axis):
@@ -107,7 +110,7 @@ def as_vector(x: Any, dtype: np.dtype[Any], chunks: tuple[int, ...] | None, A: A
     if not isinstance(x, da.Array):
         x = da.from_array(x, chunks=(chunks, *((size,) for size in x.shape[1:])))
     x = x.rechunk({0: chunks}).astype(dtype)
-    residence = getattr(A, "residence", None)
+    residence = getattr(getattr(A, "matrix", A), "residence", None)
     if residence is None:
         return x
     return to_device(x) if residence == "device" else to_host(x)

@@ -92,7 +92,7 @@ def _side_by_side(
 ) -> da.Array:
     """The block of `columns` columns, in one chunk, that `function` makes of the chunks of each chunk of rows."""
     pairs = [part for i, x in enumerate(blocks) for part in (x, ("rows", *(f"columns {i}" for _ in x.shape[1:])))]
-    return da.blockwise(
+    block: da.Array = da.blockwise(
         function,
         ("rows", "columns"),
         *pairs,
@@ -104,6 +104,7 @@ def _side_by_side(
         dtype=dtype,
         meta=backend.meta(backend.residence_of(blocks[0]._meta), dtype, 2),
     )
+    return block
 
 
 def _joined(*chunks: Any, arguments: tuple[Any, ...]) -> Any:

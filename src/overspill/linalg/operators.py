@@ -12,6 +12,7 @@ from overspill import backend
 from overspill.errors import ArrayError
 from overspill.linalg.space import Operator
 from overspill.sparse.matrix import CSRMatrix
+from overspill.sparse.transposed import Transposed
 
 
 class LinearOperator:
@@ -23,7 +24,7 @@ class LinearOperator:
         Rows and columns.
     matvec
         ``A @ x`` of a vector of shape (columns,), which is what the solver was given for `b`: NumPy, CuPy or Dask. Its
-        result has shape (rows,).
+        result is a new array of shape (rows,).
     rmatvec
         ``A.conj().T @ y`` likewise, if it is known.
     dtype
@@ -90,7 +91,7 @@ class Product:
     def __call__(self, x: Any) -> Any:
         """The product."""
         y = self.A @ x if hasattr(self.A, "__matmul__") else self.A(x)
-        y = _checked(y, x, self.A.shape, "the operator")
+        y = _checked(1 * x if y is x else y, x, self.A.shape, "the operator")
         if isinstance(y, da.Array) and self.A.shape[0] == self.A.shape[1] and y.chunks[0] != x.chunks[0]:
             y = y.rechunk({0: x.chunks[0]})
         return y
@@ -107,8 +108,8 @@ def as_operator(A: Any) -> Operator:
 
 
 def is_lazy(A: Any) -> bool:
-    """Whether products with `A` are Dask arrays whatever they are given."""
-    return isinstance(A, CSRMatrix | da.Array)
+    """Whether `A` is a Dask array, or makes one of whatever it multiplies."""
+    return isinstance(A, CSRMatrix | Transposed | da.Array)
 
 
 def shape_of(name: str, A: Any) -> tuple[int, int]:

@@ -1,6 +1,5 @@
 """How a solver ended, and what a person is told of it."""
 
-import math
 import warnings
 from dataclasses import dataclass
 from enum import Enum
@@ -13,13 +12,16 @@ class Ending(Enum):
 
     CONVERGED = (0, "the residual is within the tolerance", "nothing is to be done")
     MAXITER = (None, "maxiter was reached", "raise maxiter=, or pass a preconditioner M=")
-    STAGNATED = (None, "the residual no longer falls", "raise rtol=, use float64, or pass a preconditioner M=")
-    BREAKDOWN = (-10, "the shadow residual is orthogonal to the residual (breakdown)", "use gmres, or another x0=")
+    STAGNATED = (
+        None,
+        "the residual no longer falls",
+        "raise rtol=, use double precision or a preconditioner M=, and check that b is in the range of A",
+    )
+    LEAST_SQUARES = (None, "b is not in the range of A, and x is a least-squares solution", "check A and b")
     ORTHOGONAL = (-11, "A maps a search direction onto one orthogonal to it (breakdown)", "use gmres")
     INDEFINITE = (-12, "A is not Hermitian positive definite", "use minres for Hermitian A, gmres for others")
     INDEFINITE_M = (-13, "M is not Hermitian positive definite", "pass another M=, or use gmres")
-    NOT_FINITE = (-14, "A or M made NaN or infinity", "check their entries, and b's and x0's magnitudes")
-    LEAST_SQUARES = (None, "b is not in the range of A: x is a least-squares solution", "check A and b")
+    NOT_FINITE = (-14, "A or M made NaN or infinity", "check their entries, and that the solution is not too large")
 
     def __init__(self, info: int | None, what: str, advice: str) -> None:
         self.info = info
@@ -55,17 +57,12 @@ class Outcome:
 
     def __str__(self) -> str:
         return (
-            f"{self.ending.what} at iteration {self.iterations}, with a residual of {self.residual:.3g} "
+            f"{self.ending.what}: after {self.iterations} iterations the residual is {self.residual:.3g}, "
             f"where {self.limit:.3g} was asked for"
         )
 
 
-def warn(name: str, outcome: Outcome, stacklevel: int = 3) -> None:
+def warn(name: str, outcome: Outcome, stacklevel: int) -> None:
     """Name every end but convergence and `maxiter`, which `info` says by itself, in one sentence."""
     if outcome.ending not in (Ending.CONVERGED, Ending.MAXITER):
-        warnings.warn(f"{name}: {outcome}: {outcome.ending.advice}", ConvergenceWarning, stacklevel=stacklevel)
-
-
-def within(residual: float, limit: float) -> bool:
-    """Whether a residual's norm is finite and within the limit."""
-    return math.isfinite(residual) and residual <= limit
+        warnings.warn(f"{name}: {outcome}: {outcome.ending.advice}", ConvergenceWarning, stacklevel=stacklevel + 1)

@@ -1,6 +1,6 @@
 """Where a solver runs: in memory, over Dask graphs, or resident on a cluster's workers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -10,7 +10,7 @@ from distributed import Client
 
 from overspill.linalg.graphs import Graphs
 from overspill.linalg.operators import as_operator
-from overspill.linalg.progress import Report
+from overspill.linalg.progress import Observer, Report
 from overspill.linalg.space import Core, InMemory, Space
 from overspill.sparse.matrix import CSRMatrix
 
@@ -23,7 +23,7 @@ def run(
     options: Mapping[str, Any],
     *,
     name: str,
-    callback: Callable[[Any], Any] | None = None,
+    callback: Observer | None = None,
 ) -> tuple[tuple[Any, ...], Any]:
     """What ``core(space, A, M, progress=..., **vectors, **options)`` returns where it runs best.
 
@@ -40,7 +40,7 @@ def run(
     name
         Of the solver, for its progress.
     callback
-        Called with the solution so far, by which the solver cannot run where its vectors are out of reach.
+        Called with the residual's norm and the vectors so far: a solver that has one stays where these are in reach.
     """
     dask_vectors = any(isinstance(x, da.Array) for x in vectors.values())
     cluster = client()

@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from distributed import Client
 
@@ -15,6 +15,9 @@ TOPIC = "overspill-solver"
 EVERY_S = 1.0
 """Seconds between reports."""
 
+Observer: TypeAlias = Callable[[float, Mapping[str, Any]], Any]
+"""Called with the residual's norm and the solver's vectors so far, if there are any to restart from."""
+
 
 class Report:
     """Counts a solver's iterations and tells of them; see `overspill.linalg.space.Progress`.
@@ -24,12 +27,12 @@ class Report:
     name
         Of the solver.
     callback
-        Called with the keywords' `x` whenever there is one, as SciPy's solvers call theirs.
+        Called after each iteration.
     client
         Of the cluster that is told too.
     """
 
-    def __init__(self, name: str, callback: Callable[[Any], Any] | None = None, client: Client | None = None) -> None:
+    def __init__(self, name: str, callback: Observer | None = None, client: Client | None = None) -> None:
         self.name = name
         self.callback = callback
         self.client = client
@@ -39,8 +42,8 @@ class Report:
 
     def __call__(self, iteration: int, residual: float, **restart: Any) -> None:
         """Tell of an iteration."""
-        if self.callback is not None and "x" in restart:
-            self.callback(restart["x"])
+        if self.callback is not None:
+            self.callback(residual, restart)
         if self._residual is None:
             self._iteration, self._residual = iteration, residual
         elapsed_s = time.perf_counter() - self._told_s
