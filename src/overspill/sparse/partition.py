@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from overspill.errors import ArrayError
 from overspill.planning.resources import active
 
 BLOCK_NBYTES = 2**28
@@ -27,7 +28,7 @@ def balanced(row_nnz: NDArray[np.integer], parts: int) -> tuple[int, ...]:
     Examples
     --------
     >>> balanced(np.array([9, 0, 0, 1, 1, 1, 1, 1]), 2)
-    (1, 7)
+    (2, 6)
     """
     rows = len(row_nnz)
     parts = max(1, min(parts, rows))
@@ -52,3 +53,18 @@ def parts_of(nnz: int, itemsize: int) -> int:
     """
     resources = active()
     return max(-(-nnz * (itemsize + 4) // BLOCK_NBYTES), resources.workers if resources else 1)
+
+
+def block_count(blocks: int | None, nnz: int, itemsize: int) -> int:
+    """How many row blocks to make: `blocks`, or what `parts_of` says if that is None.
+
+    Raises
+    ------
+    ArrayError
+        If `blocks` is not positive.
+    """
+    if blocks is None:
+        return parts_of(nnz, itemsize)
+    if blocks < 1:
+        raise ArrayError(f"blocks={blocks} is no count of row blocks: pass 1 or more")
+    return blocks

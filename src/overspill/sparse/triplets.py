@@ -6,7 +6,7 @@ from operator import getitem
 from typing import Any
 
 import numpy as np
-from dask._task_spec import List, Task, TaskRef
+from dask._task_spec import List, Task, TaskRef, Tuple
 from dask.base import tokenize
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
@@ -97,8 +97,11 @@ def of_pieces(
     shape: tuple[int, int],
     dtype: Any,
     blocks: Sequence[Block],
+    dependencies: Sequence[Any] = (),
 ) -> CSRMatrix:
     """The matrix of all triplets that ``read(*arguments[i])`` yields, those of one place summed.
+
+    Task references among the arguments stand for results of tasks of the Dask collections `dependencies`.
 
     Each piece is read once and cut along the rows of `blocks`; a block's task puts its parts of all pieces together. So
     all triplets are held, or spilled, until the last piece is read.
@@ -108,7 +111,7 @@ def of_pieces(
     cuts = tuple(np.cumsum([block.rows for block in blocks])[:-1].tolist())
     layer: dict[Hashable, Task] = {}
     for piece, given in enumerate(arguments):
-        layer[cut, piece] = Task((cut, piece), cut_up, read, given, cuts)
+        layer[cut, piece] = Task((cut, piece), cut_up, read, Tuple(*given), cuts)
         for block in range(len(blocks)):
             key = (part, piece, block)
             layer[key] = Task(key, getitem, TaskRef((cut, piece)), block)
@@ -117,7 +120,7 @@ def of_pieces(
         (List(*(TaskRef((part, piece, number)) for piece in range(len(arguments)))), first_rows[number], block, dtype)
         for number, block in enumerate(blocks)
     ]
-    graph = HighLevelGraph.from_collections(part, MaterializedLayer(layer))
+    graph = HighLevelGraph.from_collections(part, MaterializedLayer(layer), dependencies=list(dependencies))
     pieces = Delayed((part, 0, 0), graph, layer=part)
     return of_function(assembled, gathered, name=name, shape=shape, dtype=dtype, blocks=blocks, dependencies=[pieces])
 
