@@ -7,6 +7,7 @@ in this way among processors.
 """
 
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 from overspill.sparse.generators.chunks import generator
 from overspill.storage.triplets import Triplets
 
-MOST_SHARES = 2**12
-"""A range of rows is not halved further once it has so small a share of all edges."""
+Indices: TypeAlias = NDArray[Any]
 
-FEWEST_EDGES = 64
-"""Nor once it has so few."""
+SHARES = 2**10
+"""A range of rows is halved until it has so small a share of all edges, if these are neither few nor very many,"""
+
+EDGES = range(64, 2**18)
+"""and to no fewer edges than the least, but no more than the most of these in any case."""
 
 STRIP_EDGES = 2**15
 """Edges drawn at once: what that takes stays in the core's cache."""
@@ -56,7 +59,7 @@ def leaves(quadrants: Quadrants, total: int) -> list[Leaf]:
     >>> sum(leaf.edges for leaf in leaves(Quadrants(10, 0.57, 0.19, 0.19, seed=0), 2000))
     2000
     """
-    limit = max(FEWEST_EDGES, total // MOST_SHARES)
+    limit = min(max(total // SHARES, EDGES.start), EDGES.stop)
     found, waiting = [], [Leaf(0, 0, total)]
     while waiting:
         leaf = waiting.pop()
@@ -73,15 +76,15 @@ def leaves(quadrants: Quadrants, total: int) -> list[Leaf]:
 def edges(quadrants: Quadrants, leaf: Leaf) -> Triplets:
     """The edges in the rows of `leaf`, in no order, each with the value 1."""
     index = np.int32 if quadrants.scale < 31 else np.int64
-    rows, columns = np.empty(leaf.edges, index), np.empty(leaf.edges, index)
+    rows, columns = np.zeros(leaf.edges, index), np.zeros(leaf.edges, index)
     rng = generator(quadrants.seed, 1, leaf.depth, leaf.prefix)
     for start in range(0, leaf.edges, STRIP_EDGES):
         part = slice(start, min(start + STRIP_EDGES, leaf.edges))
-        rows[part], columns[part] = _strip(rng, quadrants, leaf, part.stop - start)
+        _strip(rng, quadrants, leaf, rows[part], columns[part])
     return Triplets(rows, columns, np.ones(leaf.edges))
 
 
-def relabelled(vertices: NDArray[np.integer], quadrants: Quadrants) -> NDArray[np.integer]:
+def relabelled(vertices: Indices, quadrants: Quadrants) -> Indices:
     """Other numbers for `vertices`, all different again: odd factors and shifted exclusive ors are one-to-one."""
     rng = generator(quadrants.seed, 2)
     mask = np.uint64(2**quadrants.scale - 1)
@@ -93,20 +96,19 @@ def relabelled(vertices: NDArray[np.integer], quadrants: Quadrants) -> NDArray[n
     return mixed.astype(vertices.dtype)
 
 
-def _strip(
-    rng: np.random.Generator, quadrants: Quadrants, leaf: Leaf, count: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _strip(rng: np.random.Generator, quadrants: Quadrants, leaf: Leaf, rows: Indices, columns: Indices) -> None:
+    """Draw edges in the rows of `leaf`, as many as there is room for in `rows` and `columns`, which are zero."""
     a, b, c = quadrants.a, quadrants.b, quadrants.c
-    rows, columns = np.full(count, leaf.prefix), np.zeros(count, np.int64)
+    rows[...] = leaf.prefix
     for level in range(quadrants.scale):
-        chance = rng.random(count)
-        columns <<= 1
+        chance = rng.random(len(rows), np.float32)
+        columns += columns
         if level < leaf.depth:
             lower = leaf.prefix >> (leaf.depth - 1 - level) & 1
-            half, left = (1.0 - a - b, c) if lower else (a + b, a)
-            columns |= chance * half >= left
+            half, left = (1 - a - b, c) if lower else (a + b, a)
+            columns += chance >= (left / half if half else 0)
         else:
-            lower_half = chance >= a + b
-            rows = rows << 1 | lower_half
-            columns |= np.where(lower_half, chance >= a + b + c, chance >= a)
-    return rows, columns
+            below = chance >= a + b
+            rows += rows
+            rows += below
+            columns += (chance >= a) ^ below | (chance >= a + b + c)
