@@ -15,6 +15,7 @@ from dask.blockwise import Blockwise
 from dask.highlevelgraph import HighLevelGraph, Layer
 
 from overspill import backend
+from overspill.ops.block_products import SparseProductLayer, planned_in
 from overspill.ops.fusion import Fused, Plain
 
 GETTERS = (operator.getitem, chunk.getitem)
@@ -58,14 +59,18 @@ def extents_of(
 
     A result of which `graph` does not tell, such as a tuple of arrays, is taken to be as large as the largest input.
     """
-    arrays = _arrays(graph)
-    extents = {key: _named(arrays, key) or Extent(0, 0) for key in elsewhere}
+    arrays, blocks = _arrays(graph), _of_sparse(graph)
+    extents = {key: _named(arrays, key) or blocks.get(key) or Extent(0, 0) for key in elsewhere}
     guessed = set()
     for key in TopologicalSorter({key: node.dependencies for key, node in nodes.items()}).static_order():
         node = nodes.get(key)
         if node is None or isinstance(node, Alias):
             continue
-        extent = _named(arrays, key) or (_derived(nodes, extents, node) if isinstance(node, Task) else _value(node))
+        extent = (
+            _named(arrays, key)
+            or blocks.get(key)
+            or (_derived(nodes, extents, node) if isinstance(node, Task) else _value(node))
+        )
         if extent is None:
             guessed.add(key)
             extent = _largest(extents[target(nodes, other)] for other in node.dependencies)
@@ -83,6 +88,23 @@ def _arrays(graph: HighLevelGraph) -> dict[str, _Array]:
             reduced = _reduced_axes(layer)
             chunks = tuple((1,) * len(axis) if i in reduced else axis for i, axis in enumerate(told["chunks"]))
             found[name] = _Array(chunks, told["dtype"], on_device)
+    return found
+
+
+def _of_sparse(graph: HighLevelGraph) -> dict[Any, Extent]:
+    """The row blocks of sparse matrices whose entries are counted, and what they are multiplied to, by key."""
+    found = {}
+    for name, layer in graph.layers.items():
+        told = layer.collection_annotations or {}
+        for i, nbytes in enumerate(told.get("row_blocks_nbytes", ())):
+            if nbytes is not None:
+                found[name, i] = Extent(nbytes, 0) if told["on_device"] else Extent(0, nbytes)
+        if isinstance(layer, SparseProductLayer):
+            for key, task in layer.mapping.items():
+                if (planned := planned_in(task)) is not None:
+                    shape = planned.writes, *planned.trailing
+                    dtype = np.dtype(f"{planned.kind}{planned.itemsize}")
+                    found[key] = Extent.of(shape, dtype, on_device=layer.residence == "device")
     return found
 
 

@@ -10,6 +10,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from overspill import backend, machine
 from overspill.errors import ArrayError
+from overspill.ops.block_products import sparse_products
 from overspill.ops.matmul import ProductLayer
 from overspill.ops.reading import read
 from overspill.planning.alive import demands
@@ -85,6 +86,7 @@ def plan_together(arrays: Sequence[da.Array]) -> Plan:
         persisted=spill(*demands(reading.works, slots, keep=True), resources),
         saved=spill(*demands(reading.works, slots, keep=False), resources),
         unsized_tasks=reading.unsized,
+        sparse_products=sparse_products(graph, reading.keys, resources),
     )
 
 

@@ -50,7 +50,7 @@ def to_device(x: Any) -> da.Array:
     np.float64(32.0)
     """
     array: da.Array = da.asarray(x)
-    if backend.residence_of(array._meta) == "device" or not _on_gpus():
+    if backend.residence_of(array._meta) == "device" or not on_gpus():
         return array
     try:
         meta = backend.meta("device", array.dtype, array.ndim)
@@ -90,7 +90,8 @@ def holds_tiles(x: da.Array) -> bool:
     return bool(x.name.startswith(f"{TILE_NAME}-")) and backend.residence_of(x._meta) == "host"
 
 
-def _on_gpus() -> bool:
+def on_gpus() -> bool:
+    """Whether chunks can go up: the active cluster's workers have GPUs, or this machine does."""
     resources = active()
     return bool(backend.gpus()) if resources is None else resources.device == "cuda"
 

@@ -14,6 +14,7 @@ from dask.utils import methodcaller
 
 from overspill.kernels.expression import Expression
 from overspill.kernels.fused_numpy import BLOCK_NBYTES
+from overspill.ops.block_products import planned_in
 from overspill.ops.chunks import Extent, in_memory, referred, target
 from overspill.ops.residence import TILE_NAME
 from overspill.planning.one_pass import Pass
@@ -41,6 +42,10 @@ def step_work(nodes: Mapping[Any, GraphNode], extents: Mapping[Any, Extent], key
         return Pass(device_nbytes=2 * result.device_nbytes, host_nbytes=2 * result.host_nbytes)
     from_device = sum(extent.device_nbytes for extent in inputs)
     from_host = sum(extent.host_nbytes for extent in inputs)
+    if (planned := planned_in(task)) is not None:
+        work = planned.work(on_device=bool(result.device_nbytes))
+        met = min(from_host, planned.reads * planned.columns * planned.itemsize) if result.device_nbytes else 0
+        return work + Pass(uploaded_nbytes=met, mixed_nbytes=met)
     if not from_device and result.device_nbytes:
         loose = sum(extents[name].host_nbytes for name in names if not _is_tile(name))
         return Pass(uploaded_nbytes=from_host, host_nbytes=2 * loose)

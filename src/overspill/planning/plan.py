@@ -7,6 +7,7 @@ from typing import Any
 from overspill.planning.footprint import PROCESS_NBYTES
 from overspill.planning.matmul import MatmulPlan
 from overspill.planning.passes import Passes
+from overspill.planning.sparse import SparseProduct
 from overspill.planning.spilling import Spilling
 from overspill.units import format_nbytes, format_rate, format_seconds
 
@@ -35,6 +36,8 @@ class Plan:
         The same when each chunk of the result is used up as it is made, as `overspill.save` does.
     unsized_tasks
         Tasks whose result is of a size that the graph does not tell, and taken to be as large as their largest input.
+    sparse_products
+        Products with sparse matrices, of the tasks that are needed; what these move and take is in `passes` too.
 
     Examples
     --------
@@ -56,6 +59,7 @@ class Plan:
     persisted: Spilling
     saved: Spilling
     unsized_tasks: int
+    sparse_products: tuple[SparseProduct, ...] = ()
 
     @property
     def flop(self) -> int:
@@ -127,6 +131,7 @@ class Plan:
             name = f"product {index + 1}" if len(self.products) > 1 else "product"
             rows.append((name, _describe_shape(product)))
             rows.extend(_describe(product))
+        rows.extend(row for product in self.sparse_products for row in product.rows())
         rows.extend(self.passes.rows())
         if self.products or self.passes.tasks:
             host = self._peak_host_nbytes(self.saved if only_saved else self.persisted)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from overspill.planning.sparse import block_nbytes
+
 RowBlock: TypeAlias = Any
 """A `scipy.sparse.csr_array` on the host, a `cupyx.scipy.sparse.csr_matrix` on a device; indices sorted, distinct."""
 
@@ -36,6 +38,10 @@ class Block:
     def shape(self) -> tuple[int, int]:
         """Of the block itself."""
         return self.rows, self.width
+
+    def nbytes(self, itemsize: int) -> int | None:
+        """Bytes of it with entries of `itemsize` bytes; None until it is computed."""
+        return None if self.nnz is None else block_nbytes(self.rows, self.width, self.nnz, itemsize)
 
 
 def united(windows: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from distributed.sizeof import safe_sizeof
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from overspill.memory import registry
 from overspill.memory.store.device import Device
@@ -74,7 +75,7 @@ class _Found:
 
 
 def holdings(value: Any, device: Device | None) -> Holdings:
-    """What `value` holds: arrays, cupyx sparse matrices, and containers of both."""
+    """What `value` holds: arrays, sparse matrices in rows, those of cupyx, and containers of both."""
     if device is not None and device.is_array(value) and value.size:
         span = device.span(value)
         return Holdings(((span.allocation, span.allocation_nbytes),), ())
@@ -126,6 +127,8 @@ def _items(x: Any, device: Device | None) -> Iterable[Any] | None:
         return x.values() if len(x) <= LONGEST else None
     if isinstance(x, list | tuple | set | frozenset):
         return x if len(x) <= LONGEST else None
+    if isinstance(x, csr_array):
+        return x.data, x.indices, x.indptr
     if device is not None and (parts := tuple(device.parts(x))):
         return parts
     if dataclasses.is_dataclass(x) and not isinstance(x, type):

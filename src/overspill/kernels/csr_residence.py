@@ -1,0 +1,60 @@
+"""Row blocks of sparse matrices between host and device, and into tiles."""
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from overspill import backend, memory
+from overspill.errors import ArrayError
+from overspill.memory import link
+
+
+def residence_of(block: Any) -> backend.Residence:
+    """Where the block lies."""
+    return "host" if isinstance(block, csr_array) else "device"
+
+
+def make(data: Any, indices: Any, indptr: Any, width: int) -> Any:
+    """The canonical block of these arrays, which it shares, where they lie; its columns are `width`.
+
+    Neither SciPy's nor CuPy's own constructor will do: one looks through all 64-bit indices, the other waits for the
+    device.
+    """
+    shape = len(indptr) - 1, width
+    if backend.is_device_array(data):
+        import cupyx.scipy.sparse
+
+        block = cupyx.scipy.sparse.csr_matrix(shape, dtype=data.dtype)
+    else:
+        block = csr_array(shape, dtype=data.dtype)
+    block.data, block.indices, block.indptr = data, indices, indptr
+    block.has_canonical_format = True
+    return block
+
+
+def to_device(block: Any) -> Any:
+    """The block on the GPU; itself where it is on one already. Copies are queued and not waited for.
+
+    Raises
+    ------
+    ArrayError
+        If its entries or columns are too many for 32-bit indices.
+    """
+    if residence_of(block) == "device":
+        return block
+    most = np.iinfo(np.int32).max
+    if max(block.nnz, block.shape[1]) > most:
+        raise ArrayError(
+            f"a block of {block.nnz} entries and {block.shape[1]} columns needs 64-bit indices, and on a GPU they have "
+            f"32 bits (at most {most}): cut the matrix into more blocks"
+        )
+    indices, indptr = (np.asarray(x, np.int32) for x in (block.indices, block.indptr))
+    return make(link.upload(block.data), link.upload(indices), link.upload(indptr), block.shape[1])
+
+
+def to_host(block: Any) -> csr_array[Any]:
+    """The block in host memory, its arrays in tiles."""
+    place = link.download if residence_of(block) == "device" else memory.as_tile
+    host: csr_array[Any] = make(place(block.data), place(block.indices), place(block.indptr), block.shape[1])
+    return host

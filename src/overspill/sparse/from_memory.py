@@ -1,0 +1,127 @@
+"""Row blocks of a matrix that this process has in memory."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from dask._task_spec import DataNode
+from dask.base import tokenize
+from distributed.client import Client
+from distributed.comm.addressing import get_address_host
+
+from overspill import memory
+from overspill.errors import ArrayError
+from overspill.kernels.csr_residence import make
+from overspill.ops.residence import TILE_NAME
+from overspill.planning.grid import intervals
+from overspill.sparse.block import Block, RowBlock
+from overspill.sparse.matrix import CSRMatrix
+from overspill.sparse.operands import check_dtype
+from overspill.sparse.partition import balanced, parts_of
+
+SPARSE: tuple[type[Any], ...] = (scipy.sparse.sparray, scipy.sparse.spmatrix)
+
+
+def from_scipy(A: Any, blocks: int | None = None) -> CSRMatrix:
+    """The matrix of one in this process's memory, in row blocks with as many stored entries each.
+
+    Blocks are tiles. If a Dask client is active they go to its workers now, neighbours to the same one, and there they
+    stay; a worker that dies takes its own with it. Without a client they travel with the graph, which suits small
+    matrices: make large ones inside ``with osp.cluster():``, or read them from files.
+
+    Parameters
+    ----------
+    A
+        A sparse matrix or array of SciPy's, of any format; it is copied.
+    blocks
+        How many row blocks; about one for each 256 MiB unless given, and one or more a worker.
+
+    Returns
+    -------
+    CSRMatrix
+        Entries that `A` has twice are summed.
+
+    Raises
+    ------
+    ArrayError
+        If `A` is no sparse matrix, is damaged, or `blocks` is no count.
+    DTypeError
+        If its elements are neither float32, float64, complex64 nor complex128.
+
+    Examples
+    --------
+    >>> import scipy.sparse
+    >>> from_scipy(scipy.sparse.eye_array(6), blocks=3).row_chunks
+    (2, 2, 2)
+    """
+    whole = _canonical(A)
+    sizes = balanced(np.diff(whole.indptr), _count(blocks, whole))
+    known, parts = [], []
+    for start, stop in intervals(sizes):
+        block, part = _cut(whole, start, stop)
+        known.append(block)
+        parts.append(part)
+    name = f"{TILE_NAME}-csr-{tokenize(whole.data, whole.indices, whole.indptr, whole.shape, sizes)}"
+    return CSRMatrix(_placed(name, parts), name, whole.shape, whole.dtype, known)
+
+
+def _canonical(A: Any) -> RowBlock:
+    if not isinstance(A, SPARSE) or A.ndim != 2:
+        raise ArrayError(
+            f"from_scipy takes sparse matrices of SciPy's with two dimensions, not {type(A).__name__} of shape "
+            f"{np.shape(A)}: make one with scipy.sparse.csr_array"
+        )
+    dtype = check_dtype(A.dtype)
+    whole: RowBlock = scipy.sparse.csr_array(A, dtype=dtype)
+    if whole.nnz and not 0 <= whole.indices.min() <= whole.indices.max() < whole.shape[1]:
+        worst = whole.indices.min() if whole.indices.min() < 0 else whole.indices.max()
+        raise ArrayError(f"A of shape {whole.shape} has column index {worst}: they go from 0 to {whole.shape[1] - 1}")
+    if not whole.has_canonical_format:
+        whole = whole.copy()  # what was passed may share its arrays
+        whole.sum_duplicates()
+    return whole
+
+
+def _count(blocks: int | None, whole: RowBlock) -> int:
+    if blocks is None:
+        return parts_of(whole.nnz, whole.dtype.itemsize)
+    if blocks < 1:
+        raise ArrayError(f"blocks={blocks} is no count of row blocks: pass 1 or more")
+    return blocks
+
+
+def _cut(whole: RowBlock, start: int, stop: int) -> tuple[Block, RowBlock]:
+    first, last = int(whole.indptr[start]), int(whole.indptr[stop])
+    indices = whole.indices[first:last]
+    window = (int(indices.min()), int(indices.max()) + 1) if last > first else (0, 0)
+    width = window[1] - window[0]
+    small = max(last - first, width) <= np.iinfo(np.int32).max
+    index = np.int32 if small else np.int64
+    part = make(
+        memory.as_tile(whole.data[first:last]),
+        memory.as_tile((indices - window[0]).astype(index, copy=False)),
+        memory.as_tile((whole.indptr[start : stop + 1] - first).astype(index, copy=False)),
+        width,
+    )
+    return Block(stop - start, window, last - first), part
+
+
+def _placed(name: str, parts: Sequence[RowBlock]) -> Mapping[Any, Any]:
+    """The blocks by key: on the active client's workers, contiguous runs of them on each, or in the graph itself."""
+    keys = [(name, i) for i in range(len(parts))]
+    try:
+        client = Client.current()
+    except ValueError:
+        client = None
+    if client is None or client.asynchronous or not (workers := sorted(client.scheduler_info(n_workers=-1)["workers"])):
+        return {key: DataNode(key, part) for key, part in zip(keys, parts, strict=True)}
+    # Past the scheduler, which would have them as bytes, where that surely is possible.
+    direct = all(get_address_host(worker) in ("127.0.0.1", "::1") for worker in workers)
+    futures: dict[Any, Any] = {}
+    for number, worker in enumerate(workers):
+        low, high = (len(parts) * end // len(workers) for end in (number, number + 1))
+        run = dict(zip(keys[low:high], parts[low:high], strict=True))
+        if run:
+            futures |= client.scatter(run, workers=[worker], direct=direct, hash=False)
+    return {key: futures[key] for key in keys}

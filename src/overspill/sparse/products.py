@@ -1,0 +1,118 @@
+"""Sparse products: a task a row block, which reads only the part of x that the block's columns need."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import dask.array as da
+import numpy as np
+from dask._task_spec import List, Task, TaskRef
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph
+from numpy.typing import NDArray
+
+from overspill import backend, memory
+from overspill.kernels import csr
+from overspill.kernels.csr_residence import residence_of
+from overspill.memory import link
+from overspill.ops.block_products import SparseProductLayer
+from overspill.planning.grid import bounds, cover, intervals
+from overspill.planning.sparse import BlockProduct
+from overspill.sparse.operands import as_operand
+
+if TYPE_CHECKING:
+    from overspill.sparse.matrix import CSRMatrix
+
+
+def multiply(A: "CSRMatrix", x: Any, kernel: Callable[[Any, Any], Any] = csr.matvec) -> da.Array:
+    """``A @ x``, lazily, where `A` lies: chunks along the rows are those of `A`, along columns those of `x`.
+
+    Parameters
+    ----------
+    A
+        The matrix.
+    x
+        Shape (columns,) or (columns, k).
+    kernel
+        What multiplies a block with the part of x that its columns meet.
+    """
+    x, dtype = as_operand(A, x, "columns")
+    name = f"sparse-product-{tokenize(A.name, x.name, kernel)}"
+    mapping = block_tasks(name, kernel, A, x, dtype, [block.columns for block in A.blocks], A.row_chunks)
+    layer = SparseProductLayer(mapping, A.shape, A.residence)
+    dependencies: list[Any] = [A, x]
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=dependencies)
+    meta = backend.meta(A.residence, dtype, x.ndim)
+    y: da.Array = da.Array(graph, name, (A.row_chunks, *x.chunks[1:]), meta=meta, dtype=dtype)
+    return y
+
+
+def block_tasks(
+    name: str,
+    kernel: Callable[[Any, Any], Any],
+    A: "CSRMatrix",
+    x: da.Array,
+    dtype: np.dtype[Any],
+    reads: Sequence[tuple[int, int]],
+    writes: Sequence[int],
+) -> dict[Any, Task]:
+    """A task a block and chunk of columns: ``kernel(block, x[start:stop])``, the rows of `x` by block as in `reads`.
+
+    `writes` are the rows of their results.
+    """
+    limits = bounds(x.chunks[0])
+    square = A.shape[0] == A.shape[1]
+    tasks = {}
+    for i, (block, rows) in enumerate(zip(A.blocks, intervals(A.row_chunks), strict=True)):
+        pieces = cover(limits, *reads[i])
+        own = _overlap(rows, block.columns) if square else 0
+        for tail, trailing in tails(x):
+            planned = BlockProduct(
+                pieces=pieces,
+                reads=reads[i][1] - reads[i][0],
+                writes=writes[i],
+                trailing=trailing,
+                halo=block.width - own,
+                nnz=block.nnz,
+                kind=dtype.kind,
+                itemsize=dtype.itemsize,
+                matrix_nbytes=block.nbytes(A.dtype.itemsize),
+            )
+            chunks = List(*(TaskRef((x.name, piece.chunk, *tail)) for piece in pieces))
+            key = (name, i, *tail)
+            tasks[key] = Task(key, _multiply, planned, kernel, TaskRef((A.name, i)), chunks)
+    return tasks
+
+
+def tails(x: da.Array) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Of the chunks along the columns of `x`: the rest of their index, and of their shape."""
+    if x.ndim == 1:
+        yield (), ()
+    else:
+        yield from (((j,), (columns,)) for j, columns in enumerate(x.chunks[1]))
+
+
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> int:
+    return max(0, min(one[1], other[1]) - max(one[0], other[0]))
+
+
+def _multiply(planned: BlockProduct, kernel: Callable[[Any, Any], Any], block: Any, chunks: Sequence[Any]) -> Any:
+    return kernel(block, _operand(planned, block, chunks))
+
+
+def _operand(planned: BlockProduct, block: Any, chunks: Sequence[Any]) -> Any:
+    """The part of x that the block meets, in one piece and where the block lies: a view of a chunk, if that has it."""
+    on_device = residence_of(block) == "device"
+    place = link.to_device if on_device else _on_host
+    parts = [place(chunk[piece.start : piece.stop]) for piece, chunk in zip(planned.pieces, chunks, strict=True)]
+    if len(parts) == 1:
+        return parts[0]
+    shape = planned.reads, *planned.trailing
+    dtype = parts[0].dtype if parts else np.dtype(f"{planned.kind}{planned.itemsize}")
+    whole = backend.array_namespace(block.data).empty(shape, dtype) if on_device else memory.empty(shape, dtype)
+    for piece, part in zip(planned.pieces, parts, strict=True):
+        whole[piece.offset : piece.offset + piece.size] = part
+    return whole
+
+
+def _on_host(x: Any) -> NDArray[Any]:
+    return link.download(x) if backend.is_device_array(x) else np.asarray(x)
