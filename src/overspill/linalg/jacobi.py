@@ -9,7 +9,7 @@ from scipy.sparse import issparse
 from overspill import backend
 from overspill.errors import ArrayError
 from overspill.linalg.arguments import common_dtype
-from overspill.linalg.operators import as_operator, shape_of
+from overspill.linalg.operators import shape_of
 from overspill.linalg.preconditioner import Preconditioner, Rule
 from overspill.linalg.space import Operator
 from overspill.sparse.matrix import CSRMatrix
@@ -49,7 +49,7 @@ def jacobi(A: Any) -> Preconditioner:
         bad = int(xp.argmin(xp.isfinite(inverse))) if inverse.size else 0
         if inverse.size and not bool(xp.isfinite(inverse[bad])):
             raise ArrayError(f"jacobi cannot invert the diagonal: it is zero or NaN in row {bad}: reorder the rows")
-    return Preconditioner(shape, common_dtype(A), (inverse,), as_operator(A), scaled, _same_everywhere)
+    return Preconditioner(shape, common_dtype(A), None, (inverse,), scaled, _same_everywhere)
 
 
 def scaled(A: Operator, vectors: tuple[Any, ...], r: Any) -> Any:

@@ -10,6 +10,7 @@ from distributed import Client
 
 from overspill.linalg.graphs import Graphs
 from overspill.linalg.operators import as_operator
+from overspill.linalg.preconditioner import Preconditioner
 from overspill.linalg.progress import Observer, Report
 from overspill.linalg.space import Core, InMemory, Space
 from overspill.sparse.matrix import CSRMatrix
@@ -54,6 +55,8 @@ def run(
         A = A.persist()  # or each iteration would make its blocks anew; what does not fit is spilled
     if dask_vectors:
         vectors = dict(zip(vectors, space.keep(*vectors.values()), strict=True))
+    if isinstance(M, Preconditioner):
+        M = M.held(space, A)
     vectors, rest = core(space, as_operator(A), as_operator(M), progress=report, **vectors, **options)
     return vectors, rest  # type: ignore[return-value]
 
@@ -65,7 +68,9 @@ def client() -> Client | None:
 
 
 def _can_be_resident(A: Any, M: Any, cluster: Client | None) -> bool:
-    if cluster is None or not isinstance(A, CSRMatrix) or not (M is None or hasattr(M, "part")):
+    if cluster is None or not isinstance(A, CSRMatrix):
+        return False
+    if M is not None and not (isinstance(M, Preconditioner) and M.goes_with(A)):
         return False
     resident: Any = import_module("overspill.linalg.resident")
     return bool(resident.available(A))

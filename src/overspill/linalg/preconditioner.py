@@ -1,12 +1,14 @@
 """What a preconditioner is: a rule, and the vectors that it needs, so that it can go wherever a solver runs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from overspill.linalg.space import Operator
+from overspill.linalg.operators import as_operator
+from overspill.linalg.space import Operator, Space
+from overspill.sparse.matrix import CSRMatrix
 
 Rule: TypeAlias = Callable[[Operator, tuple[Any, ...], Any], Any]
 """``rule(A, vectors, r)`` is ``M r`` for the vectors, or rows of them, of one place. It can be pickled."""
@@ -20,20 +22,28 @@ class Preconditioner:
     ----------
     shape, dtype
         Those of the matrix.
+    matrix
+        The matrix whose products the rule needs; None if it needs none.
     vectors
         Arrays of as many rows as the matrix: NumPy, CuPy, or Dask arrays cut as its rows are.
-    operator
-        The product with the matrix.
     rule
         What to do with them where all rows are at hand.
     rule_of
         What to do with those rows of them that belong to a range of the matrix's row blocks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import overspill as osp
+    >>> M = osp.linalg.jacobi(np.array([[2.0, 1.0], [1.0, 4.0]]))
+    >>> M @ np.array([1.0, 1.0])
+    array([0.5 , 0.25])
     """
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
+    matrix: Any
     vectors: tuple[Any, ...]
-    operator: Operator
     rule: Rule
     rule_of: Callable[[range], Rule]
 
@@ -41,9 +51,9 @@ class Preconditioner:
 
     def __call__(self, r: Any) -> Any:
         """``M @ r``."""
-        return self.rule(self.operator, self.vectors, r)
+        return self.rule(as_operator(self.matrix), self.vectors, r)
 
-    __matmul__ = matvec = rmatvec = __call__
+    __matmul__ = matvec = __call__
 
     def part(self, blocks: range) -> Rule:
         """The rule for a worker that has the rows of these row blocks of the matrix, of `r` and of `vectors`.
@@ -52,3 +62,12 @@ class Preconditioner:
         worker's rows of a vector, `parts` the worker's rows of `vectors`.
         """
         return self.rule_of(blocks)
+
+    def goes_with(self, A: CSRMatrix) -> bool:
+        """Whether the products that the rule needs are those of `A`."""
+        return self.matrix is None or (isinstance(self.matrix, CSRMatrix) and self.matrix.name == A.name)
+
+    def held(self, space: Space, A: Any) -> "Preconditioner":
+        """The same with its vectors computed and held; and with `A`, if its products are what it needs."""
+        matrix = A if isinstance(A, CSRMatrix) and self.matrix is not None and self.goes_with(A) else self.matrix
+        return replace(self, matrix=matrix, vectors=space.keep(*self.vectors))
