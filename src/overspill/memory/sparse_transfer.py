@@ -1,6 +1,7 @@
 """How row blocks of sparse matrices travel under Dask distributed: their arrays as any others, tiles as handles."""
 
 import pickle
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,10 +14,11 @@ _NAMES = ("data", "indices", "indptr")
 
 
 def register() -> None:
-    """Teach this process's Dask to send SciPy's CSR arrays, and how large they are: it takes each for 56 bytes."""
+    """Teach this process's Dask to send SciPy's CSR arrays, and how large they and CuPy's are: not 56 bytes."""
     dask_serialize.register(csr_array)(_serialize)
     dask_deserialize.register(csr_array)(_deserialize)
     sizeof.register(csr_array)(_sizeof)
+    sizeof.register_lazy("cupyx")(_register_cupyx)
 
 
 def _serialize(x: csr_array[Any], context: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], list[Any]]:
@@ -44,5 +46,11 @@ def _deserialize(header: dict[str, Any], frames: list[Any]) -> csr_array[Any]:
     return x
 
 
-def _sizeof(x: csr_array[Any]) -> int:
+def _register_cupyx() -> None:
+    # Called for the first object of cupyx: the module is there where that is a sparse matrix.
+    if (module := sys.modules.get("cupyx.scipy.sparse")) is not None:
+        sizeof.register(module.csr_matrix)(_sizeof)
+
+
+def _sizeof(x: Any) -> int:
     return sum(sizeof(getattr(x, name)) for name in _NAMES)

@@ -19,6 +19,7 @@ from overspill.planning.grid import intervals
 from overspill.sparse.block import Block, RowBlock, united
 from overspill.sparse.cutting import cut_anew, shifted
 from overspill.sparse.operands import check_dtype
+from overspill.sparse.tasks import map_blocks, of_function
 
 if TYPE_CHECKING:
     from overspill.sparse.matrix import CSRMatrix
@@ -32,8 +33,6 @@ def combine(A: "CSRMatrix", B: "CSRMatrix", operation: Callable[[Any, Any], Any]
     ArrayError
         If their shapes differ, or `B` is no sparse matrix of this kind.
     """
-    from overspill.sparse.matrix import of_function
-
     if not hasattr(B, "row_chunks"):
         raise ArrayError(
             f"a CSRMatrix and {type(B).__name__} cannot be added: make both sparse with CSRMatrix.from_scipy"
@@ -114,7 +113,7 @@ def astype(A: "CSRMatrix", dtype: Any) -> "CSRMatrix":
 
 def _map(A: "CSRMatrix", function: Callable[..., Any], *arguments: Any, name: str, dtype: Any) -> "CSRMatrix":
     """The matrix whose entries are ``function(entries, *arguments)``, in the same places."""
-    return A.map_blocks(_of_entries, function, *arguments, name=name, dtype=dtype)
+    return map_blocks(A, _of_entries, function, *arguments, name=name, dtype=dtype, residence=A.residence)
 
 
 def _of_entries(block: RowBlock, function: Callable[..., Any], *arguments: Any) -> RowBlock:
@@ -158,11 +157,11 @@ def to_device(A: "CSRMatrix") -> "CSRMatrix":
     """`A` with its blocks on GPUs; itself where they are, or where there are none."""
     if A.residence == "device" or not on_gpus():
         return A
-    return A.map_blocks(csr_residence.to_device, name=f"{DEVICE_NAME}-csr", dtype=A.dtype, residence="device")
+    return map_blocks(A, csr_residence.to_device, name=f"{DEVICE_NAME}-csr", dtype=A.dtype, residence="device")
 
 
 def to_host(A: "CSRMatrix") -> "CSRMatrix":
     """`A` with its blocks in tiles; itself where they are."""
     if A.residence == "host" and A.name.startswith(f"{TILE_NAME}-"):
         return A
-    return A.map_blocks(csr_residence.to_host, name=f"{TILE_NAME}-csr", dtype=A.dtype, residence="host")
+    return map_blocks(A, csr_residence.to_host, name=f"{TILE_NAME}-csr", dtype=A.dtype, residence="host")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from overspill.errors import ArrayError
 from overspill.planning.sparse import block_nbytes
 
 RowBlock: TypeAlias = Any
@@ -54,3 +55,26 @@ def united(windows: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """
     full = [window for window in windows if window[0] < window[1]]
     return (min(first for first, _ in full), max(stop for _, stop in full)) if full else (0, 0)
+
+
+def total(counts: Sequence[int | None]) -> int | None:
+    """Their sum; None if one is not known.
+
+    Examples
+    --------
+    >>> total([1, 2]), total([1, None])
+    (3, None)
+    """
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def check_blocks(shape: tuple[int, int], blocks: Sequence[Block]) -> None:
+    """Refuse blocks whose rows are not those of a matrix of `shape`, or whose windows reach over its columns."""
+    if not blocks or sum(block.rows for block in blocks) != shape[0]:
+        rows = " + ".join(str(block.rows) for block in blocks) or "no"
+        raise ArrayError(f"blocks of {rows} rows do not make up a matrix of shape {shape}: name each row once")
+    for block in blocks:
+        first, stop = block.columns
+        if not 0 <= first <= stop <= shape[1]:
+            raise ArrayError(f"a block of columns {first} to {stop} reaches out of a matrix of shape {shape}")

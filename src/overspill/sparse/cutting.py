@@ -11,6 +11,7 @@ from overspill.errors import ArrayError
 from overspill.kernels.csr_residence import make
 from overspill.planning.grid import bounds, cover, intervals
 from overspill.sparse.block import Block, RowBlock, united
+from overspill.sparse.tasks import of_function
 
 if TYPE_CHECKING:
     from overspill.sparse.matrix import CSRMatrix
@@ -37,8 +38,6 @@ def rows_of(A: "CSRMatrix", index: Any) -> "CSRMatrix":
 
 def cut_anew(A: "CSRMatrix", start: int, row_chunks: Sequence[int]) -> "CSRMatrix":
     """The rows of `A` from `start` on in blocks of `row_chunks`, each joined from the parts of blocks that it takes."""
-    from overspill.sparse.matrix import of_function
-
     limits = bounds(A.row_chunks)
     arguments, blocks = [], []
     for first, stop in intervals(row_chunks):

@@ -14,10 +14,10 @@ from overspill.sparse.block import Block, RowBlock
 from overspill.units import format_nbytes, parse_nbytes
 
 if TYPE_CHECKING:
-    from overspill.sparse.matrix import CSRMatrix
+    from overspill.sparse.collection import RowBlocks
 
 
-def check_fits(A: "CSRMatrix", limit: str | int | None) -> None:
+def check_fits(A: "RowBlocks", limit: str | int | None) -> None:
     """Refuse to gather a matrix whose entries are known to take more than `limit`, or than there is.
 
     Raises
