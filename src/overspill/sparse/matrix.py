@@ -1,6 +1,7 @@
 """The sparse matrix: what can be done with row blocks of CSR, lazily and where they lie."""
 
 import operator
+import os
 from typing import Any
 
 import dask.array as da
@@ -74,6 +75,29 @@ class CSRMatrix(RowBlocks):
         from overspill.sparse.from_triplets import from_coo
 
         return from_coo(rows, columns, values, shape, blocks)
+
+    @classmethod
+    def from_matrix_market(
+        cls, path: str | os.PathLike[str], *, blocks: int | None = None, dtype: Any = None
+    ) -> "CSRMatrix":
+        """See `overspill.sparse.from_matrix_market`."""
+        from overspill.sparse.files import from_matrix_market
+
+        return from_matrix_market(path, blocks=blocks, dtype=dtype)
+
+    @classmethod
+    def from_npz(cls, path: str | os.PathLike[str], *, blocks: int | None = None) -> "CSRMatrix":
+        """See `overspill.sparse.from_npz`."""
+        from overspill.sparse.files import from_npz
+
+        return from_npz(path, blocks=blocks)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> "CSRMatrix":
+        """See `overspill.sparse.open`."""
+        from overspill.sparse.stored import open
+
+        return open(path)
 
     @property
     def T(self) -> Transposed:
