@@ -33,6 +33,10 @@ def read(path: Path) -> tuple[Any, int]:
     count = sum(number for number, _ in found)
     matrix_market.check_count(source, count)
     none = Triplets(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, source.dtype))
+    again = [each for part in matrix_market.parts(source) for each in matrix_market.entries_again(source, part)]
+    for (_, first), second in zip(found, again, strict=True):
+        for one, other in zip(first, second, strict=True):
+            np.testing.assert_array_equal(one, other, strict=True)
     triplets = Triplets(*map(np.concatenate, zip(none, *(each for _, each in found), strict=True)))
     return coo_array((triplets.values, (triplets.rows, triplets.columns)), shape=source.shape), count
 

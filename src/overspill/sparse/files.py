@@ -77,7 +77,7 @@ def from_matrix_market(path: str | os.PathLike[str], *, blocks: int | None = Non
     matrix_market.check_count(source, count)
     number = block_count(blocks, int(surveyed.counts.sum()), target.itemsize)
     return of_pieces(
-        _triplets,
+        matrix_market.entries_again,
         [(source, part) for part in parts],
         name="matrix-market",
         shape=source.shape,
@@ -147,7 +147,3 @@ def _survey_part(source: MatrixMarket, part: Part) -> tuple[int, Survey]:
 
 def _merge(found: list[tuple[int, Survey]]) -> tuple[int, Survey]:
     return sum(count for count, _ in found), merged([surveyed for _, surveyed in found])
-
-
-def _triplets(source: MatrixMarket, part: Part) -> Iterator[Triplets]:
-    return (triplets for _, triplets in matrix_market.entries(source, part))

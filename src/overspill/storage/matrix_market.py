@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from overspill.errors import StorageError
 from overspill.storage import text_file
 from overspill.storage.matrix_market_head import MatrixMarket
-from overspill.storage.matrix_market_text import MalformedError, parse
+from overspill.storage.matrix_market_text import MalformedError, parse, parse_again
 from overspill.storage.triplets import Triplets
 
 PART_NBYTES = 2**26
@@ -36,15 +35,23 @@ def entries(source: MatrixMarket, part: Part) -> Iterator[tuple[int, Triplets]]:
     StorageError
         If a line is malformed, naming it, or the file cannot be read or is another one by now.
     """
-    with text_file.opened(Path(source.path)) as opened:
-        if text_file.version(opened) != source.version:
-            raise StorageError(f"{source.path} was changed or replaced since it was opened: open it again")
-        for offset, text in _texts(opened, part, source.body):
-            try:
-                yield parse(text, source.shape, source.field, source.symmetry)
-            except MalformedError as error:
-                line = text_file.line_number(Path(source.path), offset + error.offset)
-                raise StorageError(f"{source.path}, line {line}: {error.reason}") from None
+    for offset, text in _texts(source, part):
+        try:
+            yield parse(text, source.shape, source.field, source.symmetry)
+        except MalformedError as error:
+            line = text_file.line_number(Path(source.path), offset + error.offset)
+            raise StorageError(f"{source.path}, line {line}: {error.reason}") from None
+
+
+def entries_again(source: MatrixMarket, part: Part) -> Iterator[Triplets]:
+    """The triplets of a part that `entries` has gone through before and found well-formed.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be read or is another one by now.
+    """
+    return (parse_again(text, source.shape, source.field, source.symmetry) for _, text in _texts(source, part))
 
 
 def check_count(source: MatrixMarket, count: int) -> None:
@@ -62,20 +69,23 @@ def check_count(source: MatrixMarket, count: int) -> None:
         )
 
 
-def _texts(opened: IO[bytes], part: Part, body: int) -> Iterator[tuple[int, bytes]]:
+def _texts(source: MatrixMarket, part: Part) -> Iterator[tuple[int, bytes]]:
     """Whole lines of `part`, some at a time, each text with where it begins."""
     start, stop = part
-    opened.seek(start)
-    if start > body:
-        # A line that begins right at the start belongs here: so look whether the byte before it ends one.
-        opened.seek(start - 1)
-        opened.readline()
-    offset = opened.tell()
-    while stop is None or offset < stop:
-        text = opened.read(TEXT_NBYTES if stop is None else min(TEXT_NBYTES, stop - offset))
-        if not text:
-            return
-        if not text.endswith(b"\n"):
-            text += opened.readline()
-        yield offset, text
-        offset += len(text)
+    with text_file.opened(Path(source.path)) as opened:
+        if text_file.version(opened) != source.version:
+            raise StorageError(f"{source.path} was changed or replaced since it was opened: open it again")
+        opened.seek(start)
+        if start > source.body:
+            # A line that begins right at the start belongs here: so look whether the byte before it ends one.
+            opened.seek(start - 1)
+            opened.readline()
+        offset = opened.tell()
+        while stop is None or offset < stop:
+            text = opened.read(TEXT_NBYTES if stop is None else min(TEXT_NBYTES, stop - offset))
+            if not text:
+                return
+            if not text.endswith(b"\n"):
+                text += opened.readline()
+            yield offset, text
+            offset += len(text)

@@ -70,18 +70,35 @@ def parse(text: bytes, shape: tuple[int, int], field: str, symmetry: str) -> tup
     >>> parse(b"1 1 2.5\n3 1 -1\n", (3, 3), "real", "symmetric")[1].columns
     array([0, 0, 2], dtype=int32)
     """
-    whole = _only_entries(text if text.endswith(b"\n") or not text else text + b"\n", field)
-    count = whole.count(b"\n")
-    header = f"%%MatrixMarket matrix coordinate {field} general\n{shape[0]} {shape[1]} {count}\n"
+    whole = _only_entries(_ended(text), field)
     try:
-        read: Any = scipy.io.mmread(io.BytesIO(header.encode() + whole), spmatrix=False)
+        entries = _read(whole, shape, field)
     except (ValueError, OverflowError) as error:
         raise _out_of_range(text, shape, field) or MalformedError(0, f"SciPy cannot read it ({error})") from None
-    rows, columns = read.coords
-    entries = Triplets(rows, columns, read.data)
     _check(entries, text, field, symmetry)
-    values = entries.values.astype(np.complex128 if field == "complex" else np.float64, copy=False)
-    return count, _mirrored(entries._replace(values=values), symmetry)
+    return len(entries.rows), _mirrored(entries, symmetry)
+
+
+def parse_again(text: bytes, shape: tuple[int, int], field: str, symmetry: str) -> Triplets:
+    """The triplets that `parse` made of the same arguments, without holding the text against the format again."""
+    try:
+        entries = _read(_ended(text), shape, field)
+    except ValueError:  # blank lines, which SciPy skips and then finds lines missing
+        return parse(text, shape, field, symmetry)[1]
+    return _mirrored(entries, symmetry)
+
+
+def _ended(text: bytes) -> bytes:
+    return text if text.endswith(b"\n") or not text else text + b"\n"
+
+
+def _read(lines: bytes, shape: tuple[int, int], field: str) -> Triplets:
+    """What SciPy makes of lines that are entries all of them."""
+    count = lines.count(b"\n")
+    header = f"%%MatrixMarket matrix coordinate {field} general\n{shape[0]} {shape[1]} {count}\n"
+    read: Any = scipy.io.mmread(io.BytesIO(header.encode() + lines), spmatrix=False)
+    rows, columns = read.coords
+    return Triplets(rows, columns, read.data)
 
 
 def _only_entries(text: bytes, field: str) -> bytes:
@@ -144,7 +161,9 @@ def _out_of_range(text: bytes, shape: tuple[int, int], field: str) -> MalformedE
 
 
 def _mirrored(entries: Triplets, symmetry: str) -> Triplets:
-    """`entries` and those above the diagonal that follow from them."""
+    """`entries` and those above the diagonal that follow from them, integers as float64."""
+    if entries.values.dtype.kind == "i":
+        entries = entries._replace(values=entries.values.astype(np.float64))
     if symmetry == "general":
         return entries
     below = entries.rows != entries.columns
