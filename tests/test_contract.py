@@ -35,6 +35,7 @@ FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floo
 MAY_IMPORT_CUPY = (
     "backend.py",
     "kernels/",
+    "linalg/resident/nccl.py",
     "stream/cuda.py",
     "memory/pinning.py",
     "memory/store/cuda.py",
