@@ -5,6 +5,7 @@ from overspill.cluster import Cluster, cluster
 from overspill.errors import (
     ArrayError,
     ClusterError,
+    ConvergenceError,
     ConvergenceWarning,
     DTypeError,
     FusionWarning,
@@ -50,6 +51,7 @@ __all__ = [
     "Check",
     "Cluster",
     "ClusterError",
+    "ConvergenceError",
     "ConvergenceWarning",
     "DTypeError",
     "FusionWarning",

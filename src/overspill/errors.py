@@ -21,6 +21,15 @@ class ConvergenceWarning(UserWarning):
     """A solver that ended without convergence for a reason that `info` does not tell, and what to try."""
 
 
+class ConvergenceError(OverspillError, RuntimeError):
+    """An iteration that did not get to its result, and why; with `eigenvalues` and `eigenvectors` as far as they are."""
+
+    def __init__(self, message: str, eigenvalues: object = None, eigenvectors: object = None) -> None:
+        super().__init__(message)
+        self.eigenvalues = eigenvalues
+        self.eigenvectors = eigenvectors
+
+
 class DTypeError(OverspillError, TypeError):
     """An element type an operation cannot take."""
 

@@ -1,0 +1,30 @@
+"""Random vectors to begin with: the same each time, of the kind that a matrix multiplies."""
+
+import importlib
+from typing import Any
+
+import dask.array as da
+import numpy as np
+
+from overspill import backend
+from overspill.linalg.arguments import common_dtype
+from overspill.linalg.operators import is_lazy
+
+SEED = 0
+
+
+def random_vector(A: Any, size: int, like: Any = None, chunks: Any = "auto") -> Any:
+    """``cos(pi * u)``, u even in (0, 1): a Dask array where products with `A` or `like` are, else NumPy or CuPy.
+
+    Numbers distributed so are what the map ``x -> 4x³ - 3x`` makes into others as random; see
+    `overspill.linalg.basis.another`.
+    """
+    known = [x for x in (A, like) if getattr(x, "dtype", None) is not None]
+    dtype = common_dtype(*known) if known else np.dtype(np.float64)
+    dtype = np.empty(0, dtype).real.dtype
+    if is_lazy(A) or isinstance(like, da.Array):
+        rng = da.random.default_rng(np.random.PCG64(SEED))
+        return da.cos(np.pi * rng.random(size, chunks=getattr(like, "chunks", chunks))).astype(dtype)
+    on_device = any(backend.is_device_array(x) for x in (like, A, getattr(A, "data", None)))
+    xp = importlib.import_module("cupy") if on_device else np
+    return xp.cos(np.pi * xp.asarray(np.random.default_rng(SEED).random(size))).astype(dtype)
