@@ -72,7 +72,7 @@ def system(A: Any, b: Any, x0: Any = None, M: Any = None) -> System:
         if x0 != "Mb":
             raise UsageError(f"x0={x0!r} is no first guess: pass an array, None for zeros, or 'Mb' for M @ b")
         guess = as_operator(M)(b)
-    x = 0 * b if guess is None else as_vector(1 * guess, dtype, chunks, A)
+    x = np.zeros_like(b) if guess is None else as_vector(1 * guess, dtype, chunks, A)
     return System(A, M, b, x, given)
 
 

@@ -86,10 +86,11 @@ class Blockwise:
         (inverses,) = vectors
         xp: Any = backend.array_namespace(r)
         z = xp.empty(r.shape, np.result_type(inverses, r))
+        count = 1 if r.ndim == 1 else r.shape[1]
         for start, stop in intervals(self.chunks):
             whole = start + (stop - start) // self.size * self.size
             stacked = inverses[start:whole].reshape(-1, self.size, self.size)
-            columns = r[start:whole].reshape(len(stacked), self.size, -1)
+            columns = r[start:whole].reshape(len(stacked), self.size, count)
             z[start:whole] = xp.matmul(stacked, columns).reshape(z[start:whole].shape)
             if whole < stop:
                 z[whole:stop] = inverses[whole:stop, : stop - whole] @ r[whole:stop]

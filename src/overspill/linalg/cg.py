@@ -126,6 +126,7 @@ def _round(
         curvature = delta - beta * gamma / alpha if before else delta
         p = space.update(p, (1.0, u), scale=beta)
         s = space.update(s, (1.0, w), scale=beta)
+        del w  # lest there be two of them
         if curvature <= 0 and before:  # by rounding, or by nature: the product itself tells
             (curvature,) = (number.real for number in space.dots((p, A(p))))
             if curvature > 0:

@@ -87,6 +87,7 @@ def gmres(
         raise UsageError(f"gmres cannot use restart={restart}: pass a number of iterations, at least 1")
     kind = None if callback is None else callback_type or "legacy"
     observer = None if callback is None else linear.of_x(callback) if kind == "x" else _of_norm(callback, b)
+    restart = min(restart or 20, shape_of("A", A)[0])
     return linear.solve(
         "gmres",
         iterate,
@@ -98,26 +99,17 @@ def gmres(
         atol=atol,
         maxiter=maxiter,
         observer=observer,
-        restart=min(restart or 20, shape_of("A", A)[0]),
-        counts_steps=kind == "legacy",
+        steps=1 if kind == "legacy" else restart,
+        restart=restart,
     )
 
 
 def iterate(
-    space: Space,
-    A: Operator,
-    M: Operator,
-    *,
-    maxiter: int,
-    restart: int,
-    counts_steps: bool,
-    progress: Progress,
-    **given: Any,
+    space: Space, A: Operator, M: Operator, *, maxiter: int, restart: int, progress: Progress, **given: Any
 ) -> tuple[tuple[Any], Outcome]:
-    """The core (see `overspill.linalg.space.Core`); `given` are ``b, x, rtol, atol``."""
-    steps = maxiter if counts_steps else maxiter * restart
-    cycle = functools.partial(_cycle, space, A, M, restart, steps, progress)
-    return rounds.solve(space, A, cycle, maxiter=steps, **given)
+    """The core (see `overspill.linalg.space.Core`); `given` are ``b, x, rtol, atol``, `maxiter` counts all steps."""
+    cycle = functools.partial(_cycle, space, A, M, restart, maxiter, progress)
+    return rounds.solve(space, A, cycle, maxiter=maxiter, **given)
 
 
 def _cycle(

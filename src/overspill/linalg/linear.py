@@ -24,19 +24,20 @@ def solve(
     atol: float,
     maxiter: int | None,
     observer: Observer | None,
-    steps_a_row: int = 10,
+    maxiter_a_row: int = 10,
+    steps: int = 1,
     **options: Any,
 ) -> tuple[Any, int]:
     """What the solver `name`, whose mathematics is `core`, returns to a person; see `cg` for the arguments.
 
-    `maxiter` is `steps_a_row` times the number of rows by default.
+    `maxiter` is `maxiter_a_row` times the number of rows by default; the core's is `steps` times that.
     """
     for what, value in (("rtol", rtol), ("atol", atol)):
         if not (isinstance(value, int | float) and 0 <= value < math.inf):
             raise UsageError(f"{name} cannot use {what}={value!r}: pass a number that is not negative")
     problem = system(A, b, x0, M)
     if maxiter is None:
-        maxiter = steps_a_row * problem.b.size
+        maxiter = maxiter_a_row * problem.b.size
     if maxiter < 0:
         raise UsageError(f"{name} cannot use maxiter={maxiter}: pass a number of iterations")
     (x,), outcome = place.run(
@@ -44,7 +45,7 @@ def solve(
         problem.A,
         {"b": problem.b, "x": problem.x},
         problem.M,
-        {"rtol": float(rtol), "atol": float(atol), "maxiter": int(maxiter), **options},
+        {"rtol": float(rtol), "atol": float(atol), "maxiter": steps * int(maxiter), **options},
         name=name,
         callback=observer,
     )

@@ -79,7 +79,7 @@ def minres(
         rtol=rtol,
         atol=atol,
         maxiter=maxiter,
-        steps_a_row=5,
+        maxiter_a_row=5,
         observer=linear.of_x(callback),
         shift=float(shift),
     )

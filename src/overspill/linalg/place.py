@@ -14,6 +14,7 @@ from overspill.linalg.preconditioner import Preconditioner
 from overspill.linalg.progress import Observer, Report
 from overspill.linalg.space import Core, InMemory, Space
 from overspill.sparse.matrix import CSRMatrix
+from overspill.sparse.transposed import Transposed
 
 
 def run(
@@ -68,7 +69,7 @@ def client() -> Client | None:
 
 
 def _can_be_resident(A: Any, M: Any, cluster: Client | None) -> bool:
-    if cluster is None or not isinstance(A, CSRMatrix):
+    if cluster is None or not isinstance(A, CSRMatrix | Transposed):
         return False
     if M is not None and not (isinstance(M, Preconditioner) and M.goes_with(A)):
         return False

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+import dask.array as da
 import numpy as np
 
-from overspill.linalg.operators import as_operator
+from overspill.linalg.arguments import as_vector, chunks_for
+from overspill.linalg.operators import as_operator, is_lazy
 from overspill.linalg.space import Operator, Space
 from overspill.sparse.matrix import CSRMatrix
 
@@ -51,6 +53,8 @@ class Preconditioner:
 
     def __call__(self, r: Any) -> Any:
         """``M @ r``."""
+        if is_lazy(self.matrix) and not isinstance(r, da.Array):
+            r = as_vector(r, r.dtype, chunks_for(self.matrix, r), self.matrix)
         return self.rule(as_operator(self.matrix), self.vectors, r)
 
     __matmul__ = matvec = __call__
@@ -63,11 +67,13 @@ class Preconditioner:
         """
         return self.rule_of(blocks)
 
-    def goes_with(self, A: CSRMatrix) -> bool:
-        """Whether the products that the rule needs are those of `A`."""
-        return self.matrix is None or (isinstance(self.matrix, CSRMatrix) and self.matrix.name == A.name)
+    def goes_with(self, A: Any) -> bool:
+        """Whether the products that the rule needs, if it needs any, are those of `A`."""
+        if isinstance(A, CSRMatrix) and isinstance(self.matrix, CSRMatrix):
+            return self.matrix.name == A.name
+        return self.matrix is None or self.matrix is A
 
     def held(self, space: Space, A: Any) -> "Preconditioner":
         """The same with its vectors computed and held; and with `A`, if its products are what it needs."""
-        matrix = A if isinstance(A, CSRMatrix) and self.matrix is not None and self.goes_with(A) else self.matrix
+        matrix = A if self.matrix is not None and self.goes_with(A) else self.matrix
         return replace(self, matrix=matrix, vectors=space.keep(*self.vectors))

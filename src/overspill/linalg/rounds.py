@@ -52,10 +52,10 @@ def solve(
             ending = Ending.CONVERGED
         elif not math.isfinite(residual):
             ending = Ending.NOT_FINITE
-        elif ending is None and residual > STALLED * before:
-            ending = Ending.STAGNATED
         elif ending is None and iteration >= maxiter:
             ending = Ending.MAXITER
+        elif ending is None and residual > STALLED * before:
+            ending = Ending.STAGNATED
         if ending is not None:
             return (x,), Outcome(ending, iteration, residual, limit)
         before = residual
