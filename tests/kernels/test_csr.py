@@ -1,24 +1,248 @@
+"""Products of row blocks: SciPy's, our kernels' on a GPU, and our kernels' run by the host, by one test body each."""
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-import scipy.sparse
+import pytest
 
-from overspill.kernels import csr
+import overspill.kernels
+from cases import matrix
+from kernels import host_cupy
+from kernels.csr_cases import COLUMNS, ROWS, assert_close, csr
+from overspill.errors import ArrayError
+from overspill.kernels import csr as dispatching
+from overspill.kernels import csr_choice, csr_sources
 
 
-def on(xp: ModuleType, x: Any) -> Any:
-    """A matrix or an array where `xp` keeps it."""
-    if xp is np:
-        return x
-    if isinstance(x, np.ndarray):
-        return xp.asarray(x)
+@dataclass(frozen=True)
+class Side:
+    """Who multiplies, and how blocks and arrays get there."""
+
+    name: str
+    matvec: Callable[[Any, Any], Any]
+    rmatvec: Callable[[Any, Any], Any]
+    block: Callable[[Any], Any]
+    array: Callable[[Any], Any]
+    facts: ModuleType | None
+
+    def product(self, A: Any, x: Any) -> Any:
+        """``A @ x``, the same bits twice."""
+        return self._twice(self.matvec, A, x)
+
+    def transposed_product(self, A: Any, x: Any) -> Any:
+        """``A.T @ x``, the same bits twice."""
+        return self._twice(self.rmatvec, A, x)
+
+    def _twice(self, multiply: Callable[[Any, Any], Any], A: Any, x: Any) -> Any:
+        block = self.block(A)
+        one, two = (multiply(block, self.array(x)) for _ in range(2))
+        one, two = ((y.get() if hasattr(y, "get") else y) for y in (one, two))
+        assert one.tobytes() == two.tobytes()
+        return one
+
+
+@pytest.fixture(scope="module", params=["scipy", "host", pytest.param("cuda", marks=pytest.mark.gpu)])
+def side(request: pytest.FixtureRequest) -> Side:
+    if request.param == "scipy":
+        return Side("scipy", dispatching.matvec, dispatching.rmatvec, lambda A: A, lambda x: x, None)
+    if request.param == "host":
+        if not shutil.which("g++"):
+            pytest.skip("needs g++, to run kernels where there is no GPU")
+        facts, launchers = on_host(request.config.cache.mkdir("kernels_on_host"))
+        return Side("host", launchers.matvec, launchers.rmatvec, host_cupy.Block, host_cupy.device_array, facts)
+    import cupy
     from cupyx.scipy.sparse import csr_matrix
 
-    return csr_matrix(x)
+    from overspill.kernels import csr_facts
+    from overspill.kernels.csr_residence import make
+
+    def block(A: Any) -> csr_matrix:
+        return make(*(cupy.asarray(x) for x in (A.data, A.indices, A.indptr)), A.shape[1])
+
+    def array(x: Any) -> Any:
+        return cupy.array(x, order="K")
+
+    return Side("cuda", dispatching.matvec, dispatching.rmatvec, block, array, csr_facts)
 
 
-def test_a_small_product(xp: ModuleType) -> None:
-    block = on(xp, scipy.sparse.csr_array([[1.0, 0, 2], [0, 0, 3]]))
-    assert csr.matvec(block, xp.array([1.0, 10, 100])).tolist() == [201, 300]
-    assert csr.rmatvec(block, xp.array([1.0, 10])).tolist() == [1, 0, 32]
+def on_host(folder: Path) -> list[ModuleType]:
+    """The launchers, over kernels that the host runs; nobody else sees them."""
+    known = csr_sources.instantiations().values()
+    tested = [expression for parts in known for expression in parts if on_trial(expression)]
+    modules = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "cupy", host_cupy.module(folder, sorted(tested)))
+        for name in ("csr_facts", "csr_cuda"):
+            spec = importlib.util.find_spec(f"overspill.kernels.{name}")
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            patch.setitem(sys.modules, spec.name, module)
+            spec.loader.exec_module(module)
+            patch.setattr(overspill.kernels, name, module, raising=False)
+            modules.append(module)
+    return modules
+
+
+def on_trial(expression: str) -> bool:
+    """Whether the host compiles a kernel with the others of its source: double precision, and complex of single."""
+    types = ("<double, double, int", "<Complex<float>, Complex<float>, long long")
+    return any(t in expression for t in types) or expression.count(",") < 2
+
+
+def test_a_small_product(side: Side) -> None:
+    A = csr(np.array([2, 1]), 3, "float64")
+    A.data[:], A.indices[:] = [1, 2, 3], [0, 2, 2]
+    assert side.product(A, np.array([1.0, 10, 100])).tolist() == [201, 300]
+    assert side.transposed_product(A, np.array([1.0, 10])).tolist() == [1, 0, 32]
+
+
+@pytest.mark.parametrize("case", ROWS)
+@pytest.mark.parametrize(("dtype", "index"), [("float64", "int32"), ("complex64", "int64")])
+def test_rows_of_all_lengths(side: Side, dtype: str, index: str, case: str) -> None:
+    A = csr(ROWS[case], COLUMNS, dtype, index)
+    x, z = matrix((A.shape[1],), dtype, 1), matrix((A.shape[0],), dtype, 2)
+    assert_close(side.product(A, x), A, x)
+    assert_close(side.transposed_product(A, z), A.T.tocsr(), z)
+
+
+@pytest.mark.parametrize("case", ["regular", "long", "power law", "all empty"])
+@pytest.mark.parametrize("k", [0, 1, 3, 8])
+@pytest.mark.parametrize("order", ["C", "F", "every other row"])
+def test_several_columns(side: Side, case: str, k: int, order: str) -> None:
+    A = csr(ROWS[case][:60], COLUMNS, "float64")
+
+    def operand(rows: int, seed: int) -> Any:
+        x = matrix((2 * rows, k), "float64", seed)
+        return x[::2] if order == "every other row" else x[:rows].copy(order=order)
+
+    x, z = operand(A.shape[1], 1), operand(A.shape[0], 2)
+    assert_close(side.product(A, x), A, x)
+    assert_close(side.transposed_product(A, z), A.T.tocsr(), z)
+
+
+PAIRS = [(stored, other) for stored in csr_sources.RESULTS for other in csr_sources.RESULTS]
+
+
+@pytest.mark.parametrize(("dtype", "other"), PAIRS)
+@pytest.mark.parametrize("index", csr_sources.INDICES)
+@pytest.mark.parametrize("case", ["regular", "dense rows"])
+def test_all_types(side: Side, dtype: str, other: str, index: str, case: str, request: pytest.FixtureRequest) -> None:
+    if side.name == "host" and (dtype, other, index) != ("float64", "float64", "int32"):
+        pytest.skip("compiling all types for the host would take minutes")
+    A = csr(ROWS[case][:75], COLUMNS, dtype, index)
+    x, z = matrix((A.shape[1],), other, 1), matrix((A.shape[0],), other, 2)
+    X, Z = matrix((A.shape[1], 8), other, 1), matrix((A.shape[0], 8), other, 2)
+    assert_close(side.product(A, x), A, x)
+    assert_close(side.product(A, X), A, X)
+    assert_close(side.transposed_product(A, z), A.T.tocsr(), z)
+    assert_close(side.transposed_product(A, Z), A.T.tocsr(), Z)
+
+
+def test_a_row_of_a_million(side: Side) -> None:
+    width = 20_000 if side.name == "host" else 1_000_000
+    A = csr(np.concatenate([np.full(50, 2), [width], np.full(50, 2)]), width, "float64")
+    x, z = matrix((width,), "float64", 1), matrix((101,), "float64", 2)
+    assert_close(side.product(A, x), A, x)
+    assert_close(side.transposed_product(A, z), A.T.tocsr(), z)
+
+
+def test_what_is_no_number_stays_in_its_rows_and_columns(side: Side) -> None:
+    A = csr(ROWS["seven"], COLUMNS, "float64")
+    x = matrix((A.shape[1],), "float64", 1)
+    x[0], x[A.indices[10]], x[A.indices[300]] = np.nan, np.inf, -np.inf
+    z = matrix((A.shape[0],), "float64", 2)
+    z[3], z[7], z[20] = np.nan, np.inf, -np.inf
+    with np.errstate(invalid="ignore"):
+        for y, expected in ((side.product(A, x), A @ x), (side.transposed_product(A, z), A.T @ z)):
+            np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-13)
+            assert not np.isfinite(y).all()
+
+
+@pytest.mark.parametrize(("of_matrix", "of_vector"), [(-1000, 900), (-500, -450), (500, 480), (1000, -1000)])
+def test_transposed_products_of_the_largest_and_smallest_numbers(side: Side, of_matrix: int, of_vector: int) -> None:
+    A = csr(ROWS["seven"], 300, "float64")
+    z = matrix((A.shape[0],), "float64", 2)
+    expected = A.T.tocsr() @ z
+    A.data = np.ldexp(A.data, of_matrix)
+    y = side.transposed_product(A, np.ldexp(z, of_vector))
+    np.testing.assert_allclose(np.ldexp(y, -of_matrix - of_vector), expected, rtol=1e-12, atol=1e-13)
+
+
+def test_sums_beyond_the_largest_number_are_infinite(side: Side) -> None:
+    A = csr(np.array([1, 1]), 1, "float32")
+    A.data[:] = 3e38
+    with np.errstate(over="ignore"):
+        assert side.transposed_product(A, np.ones(2, np.float32)).tolist() == [np.inf]
+
+
+def test_transposed_products_of_numbers_far_apart(side: Side) -> None:
+    A = csr(ROWS["seven"], 3000, "float64")
+    A.data *= 10.0 ** -(A.indices % 13)
+    z = matrix((A.shape[0],), "float64", 2)
+    assert_close(side.transposed_product(A, z), A.T.tocsr(), z)
+
+
+def test_products_are_adjoint_and_linear(side: Side) -> None:
+    A = csr(ROWS["power law"], COLUMNS, "complex64", "int64")
+    x, z = matrix((A.shape[1],), "complex64", 1), matrix((A.shape[0],), "complex64", 2)
+    y, w = side.product(A, x), side.transposed_product(A, z)
+    size = float(abs(z) @ (abs(A) @ abs(x)))
+    assert abs(np.sum(z.astype(complex) * y) - np.sum(w.astype(complex) * x)) <= 1e-6 * size
+    assert (side.product(A, 2 * x) == 2 * y).all()
+    assert (side.transposed_product(A, 2 * z) == 2 * w).all()
+
+
+def test_operands_of_other_shapes_are_refused() -> None:
+    A = csr(ROWS["seven"], 300, "float64")
+    with pytest.raises(ArrayError, match=r"shape \(201,\) does not match the 300 columns of a block: pass \(300,\)"):
+        dispatching.matvec(A, np.ones(201))
+    with pytest.raises(ArrayError, match="does not match the 201 rows"):
+        dispatching.rmatvec(A, np.ones((300, 2)))
+
+
+def lane_steps(lengths: Any, width: int) -> int:
+    """What rows of a warp take together, warp by warp."""
+    beside = 32 // width
+    warps = [lengths[first : first + beside] for first in range(0, len(lengths), beside)]
+    return sum(32 * -(-max(1, *rows.tolist()) // width) for rows in warps)
+
+
+@pytest.mark.parametrize("case", [case for case in ROWS if case not in ("all empty", "no rows")])
+def test_profiles_count_what_lanes_wait_for(side: Side, case: str) -> None:
+    if side.facts is None:
+        pytest.skip("SciPy has no lanes")
+    slots, longest = side.facts.profile(side.block(csr(ROWS[case], COLUMNS, "float64")))
+    assert slots == [lane_steps(ROWS[case], width) for width in csr_choice.WIDTHS]
+    assert longest == ROWS[case].max()
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_tiles_begin_where_row_ends_and_entries_are_merged(side: Side, case: str) -> None:
+    if side.facts is None:
+        pytest.skip("SciPy has no tiles")
+    A = csr(ROWS[case], COLUMNS, "float64")
+    # An end comes after its row's entries: of equal places the entry is first, since the end counts those before it.
+    merged = sorted([(int(end), 0) for end in A.indptr[1:]] + [(entry, 1) for entry in range(A.nnz)])
+    ends = np.cumsum([0] + [kind == 0 for _, kind in merged])
+    count, boundaries = side.facts.tiles(side.block(A))
+    assert count == -(-len(merged) // side.facts.TILE)
+    expected = [ends[min(t * side.facts.TILE, len(merged))] for t in range(count + 1)]
+    assert np.asarray(boundaries.get()).tolist() == expected
+
+
+def test_facts_go_with_their_block(side: Side) -> None:
+    if side.facts is None:
+        pytest.skip("SciPy's products need no facts")
+    block = side.block(csr(ROWS["regular"], COLUMNS, "float64"))
+    before = len(side.facts._facts)
+    side.matvec(block, side.array(np.ones(COLUMNS)))
+    assert len(side.facts._facts) == before + 1
+    del block
+    assert len(side.facts._facts) == before

@@ -4,6 +4,7 @@ from typing import Any
 
 import scipy.sparse
 
+from overspill.errors import ArrayError
 from overspill.kernels import csr_scipy
 
 
@@ -20,6 +21,11 @@ def matvec(block: Any, x: Any) -> Any:
     x
         Shape (columns,) or (columns, k), on the host or the device as the block is, in any order.
 
+    Raises
+    ------
+    ArrayError
+        `x` of another shape.
+
     Returns
     -------
     array
@@ -31,6 +37,7 @@ def matvec(block: Any, x: Any) -> Any:
     >>> matvec(scipy.sparse.csr_array([[1.0, 0, 2], [0, 0, 3]]), np.array([1.0, 10, 100]))
     array([201., 300.])
     """
+    _check(block, x, 1)
     if isinstance(block, scipy.sparse.csr_array):
         return csr_scipy.matvec(block, x)
     from overspill.kernels import csr_cuda
@@ -50,6 +57,11 @@ def rmatvec(block: Any, x: Any) -> Any:
     x
         Shape (rows,) or (rows, k), where the block lies.
 
+    Raises
+    ------
+    ArrayError
+        `x` of another shape.
+
     Returns
     -------
     array
@@ -61,8 +73,17 @@ def rmatvec(block: Any, x: Any) -> Any:
     >>> rmatvec(scipy.sparse.csr_array([[1.0, 0, 2], [0, 0, 3]]), np.array([1.0, 10]))
     array([ 1.,  0., 32.])
     """
+    _check(block, x, 0)
     if isinstance(block, scipy.sparse.csr_array):
         return csr_scipy.rmatvec(block, x)
     from overspill.kernels import csr_cuda
 
     return csr_cuda.rmatvec(block, x)
+
+
+def _check(block: Any, x: Any, axis: int) -> None:
+    needed, what = block.shape[axis], ("rows", "columns")[axis]
+    if x.ndim not in (1, 2) or x.shape[0] != needed:
+        raise ArrayError(
+            f"x of shape {x.shape} does not match the {needed} {what} of a block: pass ({needed},) or ({needed}, k)"
+        )

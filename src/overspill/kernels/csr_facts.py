@@ -1,0 +1,111 @@
+"""What is found out about a row block on a GPU once, and remembered as long as the block lives."""
+
+import weakref
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeVar, cast
+
+import cupy
+import numpy as np
+
+from overspill.kernels import csr_choice, csr_sources
+
+T = TypeVar("T")
+
+THREADS = 256
+"""Threads of a block, in all kernels."""
+
+TILE = 7 * THREADS
+"""Rows and entries that a block of merge-path's threads takes."""
+
+LOWEST = np.iinfo(np.int32).min
+
+
+@cache
+def kernel(file: str, name: str, *parameters: str | int | bool) -> Any:
+    """A kernel, to be compiled once a device."""
+    expression = csr_sources.expression(name, *parameters)
+    assert expression in csr_sources.instantiations()[file], expression
+    code = csr_sources.text(file)
+    return cupy.RawModule(code=code, options=("-std=c++17",), name_expressions=[expression]).get_function(expression)
+
+
+def multiprocessors() -> int:
+    """Multiprocessors of the current device."""
+    return _multiprocessors(cupy.cuda.runtime.getDevice())
+
+
+@cache
+def _multiprocessors(device: int) -> int:
+    count: int = cupy.cuda.Device(device).attributes["MultiProcessorCount"]
+    return count
+
+
+def remembered(block: Any, fact: Callable[[Any], T]) -> T:
+    """``fact(block)``, computed once and waited for: blocks are never changed in place."""
+    # Not a WeakKeyDictionary: blocks compare entry by entry, and so have no hash.
+    key = id(block)
+    if key not in _facts:
+        _facts[key] = weakref.ref(block, lambda _: _facts.pop(key, None)), {}
+    _, known = _facts[key]
+    if fact not in known:
+        value = fact(block)
+        cupy.cuda.get_current_stream().synchronize()  # the next to ask may queue on another stream
+        known[fact] = value
+    return cast(T, known[fact])
+
+
+_facts: dict[int, tuple[weakref.ref[Any], dict[Callable[[Any], Any], Any]]] = {}
+
+
+def arrays(block: Any) -> tuple[Any, Any, Any]:
+    """Row pointers, indices and values of a block."""
+    return block.indptr.astype(block.indices.dtype, copy=False), block.indices, block.data
+
+
+def profile(block: Any) -> tuple[list[int], int]:
+    """Lane-steps that all rows take, by lanes a row as in `csr_choice.WIDTHS`, and the entries of the longest."""
+    indptr, indices, _ = arrays(block)
+    rows, counts = block.shape[0], cupy.zeros(len(csr_choice.WIDTHS) + 1, np.uint64)
+    blocks = min(-(-rows // THREADS), 8 * multiprocessors())
+    kernel("csr_profile", "csr_profile", indices.dtype.name)((blocks,), (THREADS,), (np.int64(rows), indptr, counts))
+    *slots, longest = counts.get().tolist()
+    return slots, longest
+
+
+def lanes(block: Any) -> int | None:
+    """Lanes for each row, or None for merge-path."""
+    return csr_choice.lanes(block.shape[0], block.nnz, *profile(block), multiprocessors())
+
+
+def tiles(block: Any) -> tuple[int, Any]:
+    """The number of merge-path's tiles, and the row ends before each and at the end."""
+    indptr, indices, _ = arrays(block)
+    rows, nnz = block.shape[0], block.nnz
+    count = -(-(rows + nnz) // TILE)
+    boundaries = cupy.empty(count + 1, np.int64)
+    kernel("csr_merge", "csr_merge_tiles", indices.dtype.name)(
+        (-(-(count + 1) // THREADS),),
+        (THREADS,),
+        (np.int64(rows), np.int64(nnz), np.int64(count), indptr, boundaries),
+    )
+    return count, boundaries
+
+
+def exponent(numbers: Any) -> Any:
+    """On the device, the least e so that all finite numbers' parts are below 2^e. Nothing is waited for."""
+    real = numbers.view(numbers.real.dtype)
+    found = cupy.full(1, LOWEST, np.int32)
+    blocks = min(-(-real.size // THREADS), 8 * multiprocessors())
+    kernel("csr_transposed", "csr_exponent", real.dtype.name)((blocks,), (THREADS,), (np.int64(real.size), real, found))
+    return found
+
+
+def data_exponent(block: Any) -> Any:
+    """`exponent` of the block's values."""
+    return exponent(block.data)
+
+
+def column_bits(block: Any) -> int:
+    """Binary digits of the most entries of a column."""
+    return int(cupy.bincount(block.indices).max()).bit_length()
