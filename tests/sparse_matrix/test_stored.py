@@ -23,7 +23,6 @@ from overspill.sparse.from_memory import from_scipy
 from overspill.sparse.generators import banded, poisson, rmat
 from overspill.sparse.saving import save
 
-
 DOCUMENT = Path(__file__).parents[2] / "docs" / "sparse.md"
 
 
@@ -103,6 +102,15 @@ def test_round_trip_of_any_shape(
     save(from_scipy(expected, blocks), path)
     same(sparse_stored.open(path).to_scipy(), expected)
     same(by_zarr(path), expected)
+
+
+@pytest.mark.gpu
+def test_a_matrix_on_a_gpu_is_saved_as_one_on_the_host_is(tmp_path: Path) -> None:
+    A = from_scipy(random((40, 30), "c8"), blocks=3)
+    save(A.to_device(), tmp_path / "a")
+    found = sparse_stored.open(tmp_path / "a")
+    assert found.residence == "host" and found.blocks == A.blocks
+    same(found.to_scipy(), A.to_scipy())
 
 
 def test_opening_reads_nothing_yet(tmp_path: Path) -> None:

@@ -3,9 +3,9 @@
 import os
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-import dask.base
 import numpy as np
 import scipy.sparse
 from dask.delayed import delayed
@@ -14,14 +14,11 @@ from overspill.errors import DTypeError, StorageError
 from overspill.sparse.from_memory import from_scipy
 from overspill.sparse.matrix import CSRMatrix
 from overspill.sparse.partition import block_count
-from overspill.sparse.triplets import Survey, merged, of_pieces, row_blocks, survey
+from overspill.sparse.triplets import Survey, of_pieces, row_blocks, survey, surveyed
 from overspill.storage import matrix_market, node
 from overspill.storage.matrix_market import Part
 from overspill.storage.matrix_market_head import MatrixMarket, open_matrix_market
 from overspill.storage.triplets import Triplets
-
-FAN_IN = 8
-"""Surveys that one task merges."""
 
 
 def from_matrix_market(path: str | os.PathLike[str], *, blocks: int | None = None, dtype: Any = None) -> CSRMatrix:
@@ -73,16 +70,16 @@ def from_matrix_market(path: str | os.PathLike[str], *, blocks: int | None = Non
     if not np.can_cast(source.dtype, target, "same_kind"):
         raise DTypeError(f"{path} holds {source.field} values, which {target} does not: ask for {source.dtype}")
     parts = matrix_market.parts(source)
-    count, surveyed = _surveyed(source, parts)
-    matrix_market.check_count(source, count)
-    number = block_count(blocks, int(surveyed.counts.sum()), target.itemsize)
+    spread = surveyed([delayed(_survey)(source, part) for part in parts])
+    matrix_market.check_count(source, spread.entries)
+    number = block_count(blocks, int(spread.counts.sum()), target.itemsize)
     return of_pieces(
         matrix_market.entries_again,
         [(source, part) for part in parts],
         name="matrix-market",
         shape=source.shape,
         dtype=target,
-        blocks=row_blocks(surveyed, source.shape[0], number),
+        blocks=row_blocks(spread, source.shape[0], number),
     )
 
 
@@ -121,29 +118,14 @@ def from_npz(path: str | os.PathLike[str], *, blocks: int | None = None) -> CSRM
     return from_scipy(A, blocks)
 
 
-def _surveyed(source: MatrixMarket, parts: tuple[Part, ...]) -> tuple[int, Survey]:
-    """How many entries the file holds, and how those of the matrix spread."""
-    results = [delayed(_survey_part)(source, part) for part in parts]
-    while len(results) > 1:
-        groups = (results[start : start + FAN_IN] for start in range(0, len(results), FAN_IN))
-        results = [delayed(_merge)(group) for group in groups]
-    (found,) = dask.base.compute(results[0])
-    count, surveyed = found
-    return count, surveyed
-
-
-def _survey_part(source: MatrixMarket, part: Part) -> tuple[int, Survey]:
-    count = 0
+def _survey(source: MatrixMarket, part: Part) -> Survey:
+    entries = 0
 
     def counted() -> Iterator[Triplets]:
-        nonlocal count
-        for entries, triplets in matrix_market.entries(source, part):
-            count += entries
+        nonlocal entries
+        for count, triplets in matrix_market.entries(source, part):
+            entries += count
             yield triplets
 
-    surveyed = survey(counted(), source.shape)
-    return count, surveyed
-
-
-def _merge(found: list[tuple[int, Survey]]) -> tuple[int, Survey]:
-    return sum(count for count, _ in found), merged([surveyed for _, surveyed in found])
+    found = survey(counted(), source.shape)
+    return replace(found, entries=entries)

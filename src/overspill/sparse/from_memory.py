@@ -18,7 +18,7 @@ from overspill.planning.grid import intervals
 from overspill.sparse.block import Block, RowBlock
 from overspill.sparse.matrix import CSRMatrix
 from overspill.sparse.operands import check_dtype
-from overspill.sparse.partition import balanced, parts_of
+from overspill.sparse.partition import balanced, block_count
 
 SPARSE: tuple[type[Any], ...] = (scipy.sparse.sparray, scipy.sparse.spmatrix)
 
@@ -56,7 +56,7 @@ def from_scipy(A: Any, blocks: int | None = None) -> CSRMatrix:
     (2, 2, 2)
     """
     whole = _canonical(A)
-    sizes = balanced(np.diff(whole.indptr), _count(blocks, whole))
+    sizes = balanced(np.diff(whole.indptr), block_count(blocks, whole.nnz, whole.dtype.itemsize))
     known, parts = [], []
     for start, stop in intervals(sizes):
         block, part = _cut(whole, start, stop)
@@ -81,14 +81,6 @@ def _canonical(A: Any) -> RowBlock:
         whole = whole.copy()  # what was passed may share its arrays
         whole.sum_duplicates()
     return whole
-
-
-def _count(blocks: int | None, whole: RowBlock) -> int:
-    if blocks is None:
-        return parts_of(whole.nnz, whole.dtype.itemsize)
-    if blocks < 1:
-        raise ArrayError(f"blocks={blocks} is no count of row blocks: pass 1 or more")
-    return blocks
 
 
 def _cut(whole: RowBlock, start: int, stop: int) -> tuple[Block, RowBlock]:

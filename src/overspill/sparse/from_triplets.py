@@ -6,7 +6,6 @@ from typing import Any
 import dask.array as da
 import numpy as np
 from dask._task_spec import TaskRef
-from dask.base import compute
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
@@ -15,12 +14,9 @@ from overspill.errors import ArrayError, DTypeError
 from overspill.memory import link
 from overspill.sparse.matrix import CSRMatrix
 from overspill.sparse.operands import check_dtype
-from overspill.sparse.partition import parts_of
-from overspill.sparse.triplets import Survey, merged, of_pieces, row_blocks, survey
+from overspill.sparse.partition import block_count
+from overspill.sparse.triplets import Survey, of_pieces, row_blocks, survey, surveyed
 from overspill.storage.triplets import Triplets
-
-FAN_IN = 8
-"""Surveys that one task merges."""
 
 
 def from_coo(rows: Any, columns: Any, values: Any, shape: tuple[int, int], blocks: int | None = None) -> CSRMatrix:
@@ -61,18 +57,17 @@ def from_coo(rows: Any, columns: Any, values: Any, shape: tuple[int, int], block
     """
     arrays = _checked(rows, columns, values)
     pieces = [tuple((x.name, i) for x in arrays) for i in range(arrays[0].numblocks[0])]
-    surveyed = _surveyed(arrays, shape)
+    indices = zip(arrays[0].to_delayed(), arrays[1].to_delayed(), strict=True)
+    spread = surveyed([delayed(_survey)(*part, shape) for part in indices])
     dtype = check_dtype(arrays[2].dtype)
-    count = parts_of(int(surveyed.counts.sum()), dtype.itemsize) if blocks is None else blocks
-    if count < 1:
-        raise ArrayError(f"blocks={blocks} is no count of row blocks: pass 1 or more")
+    count = block_count(blocks, spread.entries, dtype.itemsize)
     return of_pieces(
         _triplets,
         [tuple(map(TaskRef, piece)) for piece in pieces],
         name="csr-coo",
         shape=shape,
         dtype=dtype,
-        blocks=row_blocks(surveyed, shape[0], count),
+        blocks=row_blocks(spread, shape[0], count),
         dependencies=arrays,
     )
 
@@ -91,18 +86,6 @@ def _checked(rows: Any, columns: Any, values: Any) -> tuple[da.Array, da.Array, 
     check_dtype(arrays[2].dtype)
     chunks = arrays[2].chunks
     return arrays[0].rechunk(chunks), arrays[1].rechunk(chunks), arrays[2]
-
-
-def _surveyed(arrays: tuple[da.Array, da.Array, da.Array], shape: tuple[int, int]) -> Survey:
-    """How the triplets spread, computed now."""
-    rows, columns, _ = arrays
-    results = [delayed(_survey)(*part, shape) for part in zip(rows.to_delayed(), columns.to_delayed(), strict=True)]
-    while len(results) > 1:
-        groups = (results[start : start + FAN_IN] for start in range(0, len(results), FAN_IN))
-        results = [delayed(merged)(group) for group in groups]
-    (found,) = compute(results[0])
-    surveyed: Survey = found
-    return surveyed
 
 
 def _survey(rows: Any, columns: Any, shape: tuple[int, int]) -> Survey:

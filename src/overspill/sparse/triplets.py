@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from dask._task_spec import List, Task, TaskRef, Tuple
-from dask.base import tokenize
-from dask.delayed import Delayed
+from dask.base import compute, tokenize
+from dask.delayed import Delayed, delayed
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
@@ -22,12 +22,18 @@ MOST_BINS = 2**16
 """Rows are counted in so many bins of neighbours, so that a survey takes 1.5 MiB however tall the matrix."""
 
 
+FAN_IN = 8
+"""Surveys that one task merges."""
+
+
 @dataclass(frozen=True, slots=True)
 class Survey:
     """How triplets spread over a matrix, bin by bin of `bin_rows` rows.
 
     Attributes
     ----------
+    entries
+        How many the source has; of a symmetric file fewer than triplets.
     bin_rows
         Rows of each bin but the last, which may have fewer.
     counts
@@ -36,6 +42,7 @@ class Survey:
         The first column of each bin with a triplet, and the one after the last; int64's largest and 0 if there is none.
     """
 
+    entries: int
     bin_rows: int
     counts: NDArray[np.int64]
     first: NDArray[np.int64]
@@ -53,23 +60,22 @@ def survey(pieces: Iterable[Triplets], shape: tuple[int, int]) -> Survey:
     """
     bin_rows = max(1, -(-shape[0] // MOST_BINS))
     bins = -(-shape[0] // bin_rows)
-    total = Survey(
-        bin_rows,
-        counts=np.zeros(bins, np.int64),
-        first=np.full(bins, np.iinfo(np.int64).max),
-        stop=np.zeros(bins, np.int64),
-    )
+    entries = 0
+    counts, stop = np.zeros(bins, np.int64), np.zeros(bins, np.int64)
+    first = np.full(bins, np.iinfo(np.int64).max)
     for piece in pieces:
+        entries += len(piece.rows)
         where = piece.rows // bin_rows
-        total.counts[:] += np.bincount(where, minlength=bins)
-        np.minimum.at(total.first, where, piece.columns.astype(np.int64))
-        np.maximum.at(total.stop, where, piece.columns.astype(np.int64) + 1)
-    return total
+        counts += np.bincount(where, minlength=bins)
+        np.minimum.at(first, where, piece.columns.astype(np.int64))
+        np.maximum.at(stop, where, piece.columns.astype(np.int64) + 1)
+    return Survey(entries, bin_rows, counts, first, stop)
 
 
 def merged(surveys: Sequence[Survey]) -> Survey:
     """The survey of what `surveys` of one matrix saw together."""
     return Survey(
+        sum(each.entries for each in surveys),
         surveys[0].bin_rows,
         counts=np.sum([each.counts for each in surveys], axis=0),
         first=np.min([each.first for each in surveys], axis=0),
@@ -77,14 +83,25 @@ def merged(surveys: Sequence[Survey]) -> Survey:
     )
 
 
-def row_blocks(surveyed: Survey, rows: int, parts: int) -> tuple[Block, ...]:
+def surveyed(parts: Sequence[Delayed]) -> Survey:
+    """The survey of what the surveys `parts` saw together, computed now, on the scheduler in use."""
+    results = list(parts)
+    while len(results) > 1:
+        groups = (results[start : start + FAN_IN] for start in range(0, len(results), FAN_IN))
+        results = [delayed(merged)(group) for group in groups]
+    (found,) = compute(results[0])
+    whole: Survey = found
+    return whole
+
+
+def row_blocks(spread: Survey, rows: int, parts: int) -> tuple[Block, ...]:
     """`rows` rows cut into about `parts` blocks of like many triplets, each with the window that holds them."""
     blocks, start, row = [], 0, 0
-    for bins in balanced(surveyed.counts, parts):
+    for bins in balanced(spread.counts, parts):
         part = slice(start, start + bins)
-        stop_row = min(rows, (start + bins) * surveyed.bin_rows)
-        stop = int(surveyed.stop[part].max(initial=0))
-        blocks.append(Block(stop_row - row, (int(surveyed.first[part].min()), stop) if stop else (0, 0)))
+        stop_row = min(rows, (start + bins) * spread.bin_rows)
+        stop = int(spread.stop[part].max(initial=0))
+        blocks.append(Block(stop_row - row, (int(spread.first[part].min()), stop) if stop else (0, 0)))
         start, row = start + bins, stop_row
     return tuple(blocks)
 
