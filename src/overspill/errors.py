@@ -8,6 +8,10 @@ class OverspillError(Exception):
 class MemoryBudgetError(OverspillError, MemoryError):
     """The computation cannot fit the stated budget; the message carries both numbers and the way out."""
 
+    def __reduce__(self) -> tuple[type["MemoryBudgetError"], tuple[object, ...]]:
+        # Dask rebuilds errors of tasks without calling them, which for a MemoryError that has another base fails.
+        return type(self), self.args
+
 
 class ArrayError(OverspillError, ValueError):
     """Operands an operation cannot take: shapes that do not match, unknown chunk sizes."""

@@ -14,7 +14,7 @@ def runs(costs: Sequence[int], parts: int) -> tuple[range, ...]:
 
     Examples
     --------
-    >>> runs([500, 100, 100, 100, 100, 100], 2)
+    >>> runs([600, 100, 100, 100, 100, 100], 2)
     (range(0, 1), range(1, 6))
     """
     sizes = balanced(np.asarray(costs, np.int64), parts)

@@ -17,6 +17,7 @@ from overspill.linalg.outcome import Outcome
 from overspill.linalg.place import client as active_client
 from overspill.linalg.resident import placement
 from overspill.linalg.resident.rank import Finding, chunk_of
+from overspill.linalg.resident.reporting import CHECKPOINT_S
 from overspill.linalg.resident.round import Share, Work, WorkerLostError, await_all, play
 from overspill.linalg.space import Core, Progress
 from overspill.planning.resources import active
@@ -28,6 +29,9 @@ LOCK = "overspill-resident"
 
 FIT = 0.6
 """Share of the workers' memory that the matrix may take: its halves that are copied, and vectors, need the rest."""
+
+FUTILE = 3
+"""Rounds in a row that may be lost without a checkpoint: more are no accident."""
 
 NO_WORKERS_S = 60.0
 """How long to wait for a worker when all have gone."""
@@ -114,14 +118,20 @@ def solve(
         (A.matrix, "adjoint" if A.conjugated else "transposed") if isinstance(A, Transposed) else (A, "matrix")
     )
     vectors, options = dict(vectors), dict(options)
-    done = 0
+    done, futile = 0, 0
     with Lock(LOCK, scheduler_rpc=client.scheduler, loop=client.loop):
         while True:
             try:
                 found, rest = _round(client, matrix, vectors, M, Work(mode, core, options), progress)
                 break
             except WorkerLostError as lost:
+                if lost.checkpoint is None and (futile := futile + 1) > FUTILE:
+                    raise ClusterError(
+                        f"workers have died in {futile} rounds before the first checkpoint, after {CHECKPOINT_S:.0f} s: "
+                        f"look at the workers' logs"
+                    ) from None
                 if lost.checkpoint is not None:
+                    futile = 0
                     iterations, restart = lost.checkpoint
                     done += iterations
                     vectors |= {name: _spread(client, x, matrix.row_chunks) for name, x in restart.items()}
@@ -155,8 +165,8 @@ def _round(
     futures = _by_key(blocks)
     lies_on = client.who_has(futures)
     chosen = placement.assigned(parts, costs, {i: lies_on.get(f.key, ()) for i, f in enumerate(futures)}, workers)
-    chunks = {name: _by_key(x.rechunk({0: A.row_chunks}).persist()) for name, x in vectors.items()}
-    weights = [] if M is None else [_by_key(x.rechunk({0: A.row_chunks}).persist()) for x in M.vectors]
+    chunks = {name: _by_key(_cut(x, A).persist()) for name, x in vectors.items()}
+    weights = [] if M is None else [_by_key(_cut(x, A).persist()) for x in M.vectors]
     shares = [
         Share(
             worker=worker,
@@ -171,6 +181,13 @@ def _round(
     ]
     found, what = play(client, shares, work, progress)
     return _results(client, found, what, A, list(zip(chosen, parts, strict=True))), what.rest
+
+
+def _cut(x: Any, A: CSRMatrix) -> da.Array:
+    """A vector or a block of vectors as a Dask array of chunks with the rows of the matrix's blocks."""
+    whole = dict.fromkeys(range(1, x.ndim), -1)
+    cut: da.Array = da.asarray(x, chunks=-1).rechunk({0: A.row_chunks, **whole})
+    return cut
 
 
 def _by_key(x: Any) -> list[Future[Any]]:
