@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cases import resources
-from overspill.errors import ArrayError, UsageError
+from overspill.errors import ArrayError, DTypeError, UsageError
 from overspill.planning.resources import using
 from overspill.sparse import CSRMatrix
 from overspill.sparse.generators import banded, poisson, random, rmat
@@ -154,6 +154,13 @@ def test_bands_as_they_come() -> None:
     for offsets, values in [((0, 0), None), ((0, 1), (1,))]:
         with pytest.raises(UsageError, match="name each diagonal once"):
             banded(4, offsets, values)
+    with pytest.raises(UsageError, match="offsets=-1 is no half-width"):
+        banded(4, -1)
+    with pytest.raises(UsageError, match="n=-4 is no number of rows"):
+        banded(-4, 1)
+    with pytest.raises(DTypeError, match="are complex, float64 is not"):
+        banded(4, 0, [1j])
+    assert whole(banded(2, 0, [1j], dtype="c8")).trace() == 2j
 
 
 @pytest.mark.parametrize("nnz_per_row", [0, 1, 6, 15, 16, 29, 30])
@@ -196,6 +203,8 @@ def test_seeds_make_different_matrices() -> None:
 def test_random_refuses(given: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="give one of them|is not from 0 to"):
         random((5, 7), **given)
+    with pytest.raises(UsageError, match="is no shape"):
+        random((-5, 7), density=0.5)
 
 
 def quadrant_shares(A: Any, level: int) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from overspill.errors import UsageError
+from overspill.errors import DTypeError, UsageError
 from overspill.sparse.generators.stencil import Stencil, stencil_matrix
 from overspill.sparse.matrix import CSRMatrix
 
@@ -27,8 +27,8 @@ def banded(
     offsets
         Which diagonals: 0 the main one, positive ones above it; or one number, the half-width of a full band.
     values
-        What stands on each; unless given, -1, and on the main diagonal the number of the others, so that the matrix is
-        positive definite where the band is symmetric.
+        What stands on each, of a full band from the lowest up; unless given, -1, and on the main diagonal the number
+        of the others, so that the matrix is positive definite where the band is symmetric.
     dtype
         Of the entries.
     blocks
@@ -42,7 +42,9 @@ def banded(
     Raises
     ------
     UsageError
-        If offsets repeat, or there are not as many values.
+        If `n` or the half-width is negative, offsets repeat, or there are not as many values.
+    DTypeError
+        If values are complex and `dtype` is not.
 
     Examples
     --------
@@ -55,12 +57,19 @@ def banded(
            [0., 5., 0.],
            [0., 0., 5.]])
     """
-    diagonals = tuple(range(-offsets, offsets + 1)) if isinstance(offsets, int) else tuple(map(int, offsets))
+    if isinstance(offsets, int | np.integer) and offsets < 0:
+        raise UsageError(f"offsets={offsets} is no half-width: pass 0 or more, or [{offsets}] for that diagonal")
+    if n < 0:
+        raise UsageError(f"n={n} is no number of rows: pass 0 or more")
+    band = range(-int(offsets), int(offsets) + 1) if isinstance(offsets, int | np.integer) else offsets
+    diagonals = tuple(map(int, band))
     others = sum(offset != 0 for offset in diagonals)
     given = [-1.0 if offset else float(others) for offset in diagonals] if values is None else values
     constants: tuple[complex, ...] = tuple(given)
     if len(set(diagonals)) != len(diagonals) or len(constants) != len(diagonals):
         raise UsageError(f"offsets={offsets} with values={values}: name each diagonal once, with one value for each")
+    if np.iscomplexobj(constants) and np.dtype(dtype).kind != "c":
+        raise DTypeError(f"values={values} are complex, {np.dtype(dtype)} is not: pass dtype=complex")
     within = [(offset, value) for offset, value in zip(diagonals, constants, strict=True) if abs(offset) < n]
     stencil = Stencil((n,), tuple((offset,) for offset, _ in within), tuple(value for _, value in within))
     return stencil_matrix(stencil, name="banded", dtype=dtype, blocks=blocks)

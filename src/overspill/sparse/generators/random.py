@@ -64,6 +64,8 @@ def random(
     (7000, (1000,))
     """
     rows, columns = map(int, shape)
+    if min(rows, columns) < 0:
+        raise UsageError(f"shape={(rows, columns)} is no shape: pass two numbers from 0")
     if (nnz_per_row is None) == (density is None):
         raise UsageError(f"nnz_per_row={nnz_per_row} and density={density}: give one of them")
     if nnz_per_row is not None and not 0 <= nnz_per_row <= columns:
