@@ -6,13 +6,17 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from overspill import backend, memory
-from overspill.errors import ArrayError
 from overspill.memory import link
 
 
 def residence_of(block: Any) -> backend.Residence:
     """Where the block lies."""
     return "host" if isinstance(block, csr_array) else "device"
+
+
+def index_dtype(nnz: int, width: int) -> np.dtype[Any]:
+    """The smaller of int32 and int64 that counts `nnz` entries and `width` columns."""
+    return np.dtype(np.int32 if max(nnz, width) <= np.iinfo(np.int32).max else np.int64)
 
 
 def make(data: Any, indices: Any, indptr: Any, width: int) -> Any:
@@ -34,22 +38,11 @@ def make(data: Any, indices: Any, indptr: Any, width: int) -> Any:
 
 
 def to_device(block: Any) -> Any:
-    """The block on the GPU; itself where it is on one already. Copies are queued and not waited for.
-
-    Raises
-    ------
-    ArrayError
-        If its entries or columns are too many for 32-bit indices.
-    """
+    """The block on the GPU; itself where it is on one already. Copies are queued and not waited for."""
     if residence_of(block) == "device":
         return block
-    most = np.iinfo(np.int32).max
-    if max(block.nnz, block.shape[1]) > most:
-        raise ArrayError(
-            f"a block of {block.nnz} entries and {block.shape[1]} columns needs 64-bit indices, and on a GPU they have "
-            f"32 bits (at most {most}): cut the matrix into more blocks"
-        )
-    indices, indptr = (np.asarray(x, np.int32) for x in (block.indices, block.indptr))
+    index = index_dtype(block.nnz, block.shape[1])  # half the bytes where 64 bits came from elsewhere
+    indices, indptr = (x.astype(index, copy=False) for x in (block.indices, block.indptr))
     return make(link.upload(block.data), link.upload(indices), link.upload(indptr), block.shape[1])
 
 

@@ -44,7 +44,8 @@ def step_work(nodes: Mapping[Any, GraphNode], extents: Mapping[Any, Extent], key
     from_host = sum(extent.host_nbytes for extent in inputs)
     if (planned := planned_in(task)) is not None:
         work = planned.work(on_device=bool(result.device_nbytes))
-        met = min(from_host, planned.reads * planned.columns * planned.itemsize) if result.device_nbytes else 0
+        vectors = from_host - (planned.matrix_nbytes or 0) * planned.streamed
+        met = min(vectors, planned.reads * planned.columns * planned.itemsize) if result.device_nbytes else 0
         return work + Pass(uploaded_nbytes=met, mixed_nbytes=met)
     if not from_device and result.device_nbytes:
         loose = sum(extents[name].host_nbytes for name in names if not _is_tile(name))

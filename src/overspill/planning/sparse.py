@@ -32,6 +32,8 @@ class BlockProduct:
         Of the result's element type, as NumPy has them.
     matrix_nbytes
         Of the block: entries, column indices and row pointers; None where `nnz` is.
+    streamed
+        Whether the task brings the block up to its device first.
     """
 
     pieces: tuple[Piece, ...]
@@ -43,6 +45,7 @@ class BlockProduct:
     kind: str
     itemsize: int
     matrix_nbytes: int | None
+    streamed: bool = False
 
     @property
     def columns(self) -> int:
@@ -57,7 +60,8 @@ class BlockProduct:
         nbytes = (self.matrix_nbytes or 0) + vectors * self.columns * self.itemsize
         operations = weigh("add", self.kind, self.itemsize) * (2 * (self.nnz or 0) * self.columns)
         if on_device:
-            return Pass(device_nbytes=nbytes, on_device=operations)
+            uploaded = (self.matrix_nbytes or 0) if self.streamed else 0
+            return Pass(uploaded_nbytes=uploaded, device_nbytes=nbytes, on_device=operations)
         return Pass(host_nbytes=nbytes, on_host=operations)
 
 

@@ -1,6 +1,7 @@
 """Sparse matrices larger than a GPU: row blocks of CSR, what makes them and what multiplies them."""
 
 from overspill.sparse.block import Block
+from overspill.sparse.custom import matvec
 from overspill.sparse.files import from_matrix_market, from_npz
 from overspill.sparse.from_memory import from_scipy
 from overspill.sparse.from_triplets import from_coo
@@ -17,6 +18,7 @@ __all__ = [
     "from_matrix_market",
     "from_npz",
     "from_scipy",
+    "matvec",
     "of_function",
     "open",
     "poisson",

@@ -1,4 +1,4 @@
-"""Arithmetic of sparse matrices, block by block: sums, scaling, casts, diagonals, and moves between host and device."""
+"""Arithmetic of sparse matrices, block by block: sums, scaling, casts and diagonals."""
 
 import numbers
 import operator
@@ -14,11 +14,11 @@ from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from overspill import backend
 from overspill.errors import ArrayError, DTypeError
 from overspill.kernels import csr_residence
-from overspill.ops.residence import DEVICE_NAME, TILE_NAME, on_gpus
 from overspill.planning.grid import intervals
 from overspill.sparse.block import Block, RowBlock, united
 from overspill.sparse.cutting import cut_anew, shifted
 from overspill.sparse.operands import check_dtype
+from overspill.sparse.residence import to_device
 from overspill.sparse.tasks import map_blocks, of_function
 
 if TYPE_CHECKING:
@@ -113,11 +113,12 @@ def astype(A: "CSRMatrix", dtype: Any) -> "CSRMatrix":
 
 def _map(A: "CSRMatrix", function: Callable[..., Any], *arguments: Any, name: str, dtype: Any) -> "CSRMatrix":
     """The matrix whose entries are ``function(entries, *arguments)``, in the same places."""
-    return map_blocks(A, _of_entries, function, *arguments, name=name, dtype=dtype, residence=A.residence)
+    return map_blocks(A, _of_entries, dtype, function, *arguments, name=name, dtype=dtype, residence=A.residence)
 
 
-def _of_entries(block: RowBlock, function: Callable[..., Any], *arguments: Any) -> RowBlock:
-    return csr_residence.make(function(block.data, *arguments), block.indices, block.indptr, block.shape[1])
+def _of_entries(block: RowBlock, dtype: np.dtype[Any], function: Callable[..., Any], *arguments: Any) -> RowBlock:
+    entries = function(block.data, *arguments).astype(dtype, copy=False)
+    return csr_residence.make(entries, block.indices, block.indptr, block.shape[1])
 
 
 def _cast(entries: Any, dtype: np.dtype[Any]) -> Any:
@@ -151,17 +152,3 @@ def _diagonal(block: RowBlock, offset: int, size: int) -> Any:
     if first < stop:
         found[first:stop] = block.diagonal(offset)[: stop - first]
     return found
-
-
-def to_device(A: "CSRMatrix") -> "CSRMatrix":
-    """`A` with its blocks on GPUs; itself where they are, or where there are none."""
-    if A.residence == "device" or not on_gpus():
-        return A
-    return map_blocks(A, csr_residence.to_device, name=f"{DEVICE_NAME}-csr", dtype=A.dtype, residence="device")
-
-
-def to_host(A: "CSRMatrix") -> "CSRMatrix":
-    """`A` with its blocks in tiles; itself where they are."""
-    if A.residence == "host" and A.name.startswith(f"{TILE_NAME}-"):
-        return A
-    return map_blocks(A, csr_residence.to_host, name=f"{TILE_NAME}-csr", dtype=A.dtype, residence="host")

@@ -56,7 +56,7 @@ class RowBlocks(DaskMethodsMixin):
 
     # The same as arrays have, so that Dask optimizes both together.
     __dask_optimize__ = Array.__dict__["__dask_optimize__"]
-    __dask_scheduler__: "staticmethod[Any, Any]" = staticmethod(get)
+    __dask_scheduler__: Any = staticmethod(get)
 
     def __dask_postcompute__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return whole.joined, (self.shape, self.dtype, self.blocks)

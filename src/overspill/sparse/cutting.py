@@ -8,7 +8,7 @@ from dask._task_spec import List, TaskRef
 
 from overspill import backend
 from overspill.errors import ArrayError
-from overspill.kernels.csr_residence import make
+from overspill.kernels.csr_residence import index_dtype, make
 from overspill.planning.grid import bounds, cover, intervals
 from overspill.sparse.block import Block, RowBlock, united
 from overspill.sparse.tasks import of_function
@@ -71,7 +71,7 @@ def shifted(block: RowBlock, by: int, width: int) -> RowBlock:
     """The block in a window of `width` columns in which its own begins at column `by`; entries are shared."""
     if by == 0 and block.shape[1] == width:
         return block
-    index = np.int64 if width > np.iinfo(np.int32).max else block.indices.dtype
+    index = np.promote_types(block.indices.dtype, index_dtype(0, width))
     indices = block.indices.astype(index, copy=False)
     return make(block.data, indices + by if by else indices, block.indptr.astype(index, copy=False), width)
 
@@ -89,7 +89,7 @@ def _joined(
         return parts[0]
     xp = backend.array_namespace(backend.meta(residence, dtype, 0))
     nnz = sum(part.nnz for part in parts)
-    index = np.int64 if max(nnz, width) > np.iinfo(np.int32).max else np.int32
+    index = index_dtype(nnz, width)
     ends = [xp.zeros(1, index)]
     before = 0
     for part in parts:

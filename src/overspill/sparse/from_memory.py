@@ -12,7 +12,7 @@ from distributed.comm.addressing import get_address_host
 
 from overspill import memory
 from overspill.errors import ArrayError
-from overspill.kernels.csr_residence import make
+from overspill.kernels.csr_residence import index_dtype, make
 from overspill.ops.residence import TILE_NAME
 from overspill.planning.grid import intervals
 from overspill.sparse.block import Block, RowBlock
@@ -88,8 +88,7 @@ def _cut(whole: RowBlock, start: int, stop: int) -> tuple[Block, RowBlock]:
     indices = whole.indices[first:last]
     window = (int(indices.min()), int(indices.max()) + 1) if last > first else (0, 0)
     width = window[1] - window[0]
-    small = max(last - first, width) <= np.iinfo(np.int32).max
-    index = np.int32 if small else np.int64
+    index = index_dtype(last - first, width)
     part = make(
         memory.as_tile(whole.data[first:last]),
         memory.as_tile((indices - window[0]).astype(index, copy=False)),

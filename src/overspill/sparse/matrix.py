@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from overspill.errors import ArrayError
-from overspill.sparse import arithmetic, cutting, products
+from overspill.sparse import arithmetic, cutting, products, residence
 from overspill.sparse.block import Block
 from overspill.sparse.collection import RowBlocks
 from overspill.sparse.tasks import of_function
@@ -132,12 +132,15 @@ class CSRMatrix(RowBlocks):
         return arithmetic.conjugate(self)
 
     def to_device(self) -> "CSRMatrix":
-        """The same with its blocks on GPUs; itself where there are none."""
-        return arithmetic.to_device(self)
+        """The same with its blocks on GPUs; itself where there are none.
+
+        Persist it if it fits there. If not, each product brings it up block by block, while others are multiplied.
+        """
+        return residence.to_device(self)
 
     def to_host(self) -> "CSRMatrix":
         """The same with its blocks in tiles: host memory that GPUs reach at full speed."""
-        return arithmetic.to_host(self)
+        return residence.to_host(self)
 
     def to_scipy(self, limit: str | int | None = None) -> csr_array[Any]:
         """The whole matrix in this process's memory, computed now.

@@ -68,7 +68,8 @@ def as_operand(A: Matrix, x: Any, axis: Literal["rows", "columns"]) -> tuple[da.
             f"A of {A.dtype} cannot be multiplied with elements of type {array.dtype}: cast with x.astype() to one of "
             f"{', '.join(SUPPORTED)}"
         )
-    return (array if array.dtype.name in SUPPORTED else array.astype(dtype)), dtype
+    kept = array.dtype.newbyteorder("=") if array.dtype.name in SUPPORTED else dtype
+    return array.astype(kept), dtype
 
 
 def _as_array(x: Any) -> da.Array:
@@ -79,7 +80,7 @@ def _as_array(x: Any) -> da.Array:
             x = np.asarray(x)
         except ValueError as error:
             raise ArrayError(f"x is no array ({error}): pass nested lists of equal lengths") from None
-    if not hasattr(x, "shape") or hasattr(x, "tocsr") or hasattr(x, "__dask_graph__"):
+    if getattr(x, "__array_ufunc__", None) is None:  # as NumPy's and CuPy's arrays have it, and no sparse matrix
         raise ArrayError(
             f"A @ x takes dense vectors and matrices, not {type(x).__name__}: sparse ones have no product here yet"
         )

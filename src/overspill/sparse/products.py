@@ -11,13 +11,13 @@ from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
 from overspill import backend, memory
-from overspill.kernels import csr
-from overspill.kernels.csr_residence import residence_of
+from overspill.kernels import csr, csr_residence
 from overspill.memory import link
 from overspill.ops.block_products import SparseProductLayer
 from overspill.planning.grid import bounds, cover, intervals
 from overspill.planning.sparse import BlockProduct
 from overspill.sparse.operands import as_operand
+from overspill.sparse.residence import source_of
 
 if TYPE_CHECKING:
     from overspill.sparse.matrix import CSRMatrix
@@ -38,12 +38,17 @@ def multiply(A: "CSRMatrix", x: Any, kernel: Callable[[Any, Any], Any] = csr.mat
     x, dtype = as_operand(A, x, "columns")
     name = f"sparse-product-{tokenize(A.name, x.name, kernel)}"
     mapping = block_tasks(name, kernel, A, x, dtype, [block.columns for block in A.blocks], A.row_chunks)
-    layer = SparseProductLayer(mapping, A.shape, A.residence)
-    dependencies: list[Any] = [A, x]
-    graph = HighLevelGraph.from_collections(name, layer, dependencies=dependencies)
+    graph = product_graph(name, SparseProductLayer(mapping, A.shape, A.residence), A, x)
     meta = backend.meta(A.residence, dtype, x.ndim)
     y: da.Array = da.Array(graph, name, (A.row_chunks, *x.chunks[1:]), meta=meta, dtype=dtype)
     return y
+
+
+def product_graph(name: str, layer: SparseProductLayer, A: "CSRMatrix", x: da.Array) -> HighLevelGraph:
+    """The graph of a layer of `block_tasks`."""
+    dependencies: list[Any] = [A, x]
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=dependencies)
+    return HighLevelGraph(graph.layers, {**graph.dependencies, name: {source_of(A), x.name}})
 
 
 def block_tasks(
@@ -61,6 +66,7 @@ def block_tasks(
     """
     limits = bounds(x.chunks[0])
     square = A.shape[0] == A.shape[1]
+    source = source_of(A)
     tasks = {}
     for i, (block, rows) in enumerate(zip(A.blocks, intervals(A.row_chunks), strict=True)):
         pieces = cover(limits, *reads[i])
@@ -76,10 +82,11 @@ def block_tasks(
                 kind=dtype.kind,
                 itemsize=dtype.itemsize,
                 matrix_nbytes=block.nbytes(A.dtype.itemsize),
+                streamed=source != A.name,
             )
             chunks = List(*(TaskRef((x.name, piece.chunk, *tail)) for piece in pieces))
             key = (name, i, *tail)
-            tasks[key] = Task(key, _multiply, planned, kernel, TaskRef((A.name, i)), chunks)
+            tasks[key] = Task(key, _multiply, planned, kernel, TaskRef((source, i)), chunks)
     return tasks
 
 
@@ -96,12 +103,14 @@ def _overlap(one: tuple[int, int], other: tuple[int, int]) -> int:
 
 
 def _multiply(planned: BlockProduct, kernel: Callable[[Any, Any], Any], block: Any, chunks: Sequence[Any]) -> Any:
+    if planned.streamed:
+        block = csr_residence.to_device(block)
     return kernel(block, _operand(planned, block, chunks))
 
 
 def _operand(planned: BlockProduct, block: Any, chunks: Sequence[Any]) -> Any:
     """The part of x that the block meets, in one piece and where the block lies: a view of a chunk, if that has it."""
-    on_device = residence_of(block) == "device"
+    on_device = csr_residence.residence_of(block) == "device"
     place = link.to_device if on_device else _on_host
     parts = [place(chunk[piece.start : piece.stop]) for piece, chunk in zip(planned.pieces, chunks, strict=True)]
     if len(parts) == 1:

@@ -16,7 +16,7 @@ from overspill.kernels import csr
 from overspill.ops.block_products import SparseProductLayer
 from overspill.planning.grid import intervals
 from overspill.sparse.operands import as_operand
-from overspill.sparse.products import block_tasks, tails
+from overspill.sparse.products import block_tasks, product_graph, tails
 
 if TYPE_CHECKING:
     from overspill.sparse.matrix import CSRMatrix
@@ -133,8 +133,7 @@ def multiply_transposed(A: "CSRMatrix", x: Any) -> da.Array:
             addends = list(_addends(sums, partial, A, tail, rows, j))
             _add_up(sums, (name, j, *tail), addends, (rows[1] - rows[0], *trailing), dtype, A.residence)
     layer = SparseProductLayer(partials, (A.shape[1], A.shape[0]), A.residence)
-    dependencies: list[Any] = [A, x]
-    graph = HighLevelGraph.from_collections(partial, layer, dependencies=dependencies)
+    graph = product_graph(partial, layer, A, x)
     whole = HighLevelGraph({**graph.layers, name: MaterializedLayer(sums)}, {**graph.dependencies, name: {partial}})
     meta = backend.meta(A.residence, dtype, x.ndim)
     y: da.Array = da.Array(whole, name, (sizes, *x.chunks[1:]), meta=meta, dtype=dtype)

@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 
 from overspill import machine
 from overspill.errors import MemoryBudgetError
-from overspill.kernels.csr_residence import make, to_host
+from overspill.kernels.csr_residence import index_dtype, make, to_host
 from overspill.planning.sparse import block_nbytes
 from overspill.sparse.block import Block, RowBlock
 from overspill.units import format_nbytes, parse_nbytes
@@ -45,15 +45,17 @@ def joined(
     """All blocks below each other, in host memory."""
     parts = [part if isinstance(part, csr_array) else to_host(part) for part in parts]
     nnz = sum(part.nnz for part in parts)
-    index = np.int64 if max(nnz, *shape) > np.iinfo(np.int32).max else np.int32
+    index = index_dtype(nnz, shape[1])
     data, indices = np.empty(nnz, dtype), np.empty(nnz, index)
-    indptr = np.zeros(shape[0] + 1, index)
+    indptr: Any = np.zeros(shape[0] + 1, index)
     row = start = 0
     for part, block in zip(parts, blocks, strict=True):
         stop = start + part.nnz
         data[start:stop] = part.data
-        np.add(part.indices, block.columns[0], out=indices[start:stop], casting="unsafe")
-        np.add(part.indptr[1:], start, out=indptr[row + 1 : row + block.rows + 1], casting="unsafe")
+        indices[start:stop] = part.indices
+        indices[start:stop] += block.columns[0]
+        indptr[row + 1 : row + block.rows + 1] = part.indptr[1:]
+        indptr[row + 1 : row + block.rows + 1] += start
         row, start = row + block.rows, stop
     whole: csr_array[Any] = make(data, indices, indptr, shape[1])
     return whole
