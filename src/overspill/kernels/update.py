@@ -38,9 +38,8 @@ def update(y: Any, *terms: tuple[complex, Any], scale: complex = 1.0) -> Any:
         from overspill.kernels import update_cuda
 
         return update_cuda.update(y, *terms, scale=scale)
-    if scale == 0 and terms:
-        (a, x), *terms = terms  # type: ignore[assignment]
-        np.multiply(x, a, out=y)
+    if scale == 0:
+        y[...] = 0
     elif scale != 1:
         y *= scale
     for a, x in terms:

@@ -9,7 +9,10 @@ from overspill.linalg.gmres import gmres
 from overspill.linalg.jacobi import jacobi
 from overspill.linalg.minres import minres
 from overspill.linalg.operators import LinearOperator
+from overspill.linalg.pagerank import pagerank
+from overspill.linalg.power_iteration import power_iteration
 from overspill.linalg.preconditioner import Preconditioner
+from overspill.linalg.svds import svds
 
 __all__ = [
     "LinearOperator",
@@ -22,4 +25,7 @@ __all__ = [
     "gmres",
     "jacobi",
     "minres",
+    "pagerank",
+    "power_iteration",
+    "svds",
 ]
