@@ -100,7 +100,9 @@ def _cut(path: Path, indptr: StoredArray, shape: tuple[int, int], data: StoredAr
     pointers = indptr[:].astype(np.int64)
     counts = np.diff(pointers)
     if pointers[0] != 0 or pointers[-1] != data.shape[0] or (counts < 0).any():
-        raise StorageError(f"{path} has an indptr that does not lead from 0 up to its {data.shape[0]} entries")
+        raise StorageError(
+            f"{path} has an indptr that does not lead from 0 up to its {data.shape[0]} entries: save it anew"
+        )
     sizes = balanced(counts, parts_of(data.shape[0], data.dtype.itemsize))
     ends = np.cumsum(sizes)
     return [

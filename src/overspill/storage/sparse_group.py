@@ -4,12 +4,7 @@ Attributes ``encoding-type``, ``encoding-version`` and ``shape`` are anndata's f
 knows besides stands under ``overspill``: the row blocks, and whose save it is.
 """
 
-import errno
 import os
-import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,13 +101,9 @@ def create_group(path: Path, group: SparseGroup) -> None:
     StorageError
         If it cannot be made there.
     """
-    with _prepared(path, group) as prepared:
-        try:
-            os.rename(prepared, path)
-        except OSError as error:
-            if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
-                raise target.exists(path) from None
-            raise
+    with target.beside(path) as prepared:
+        make_group(prepared, group.attributes())
+        target.place(prepared, path)
 
 
 def replace_group(path: Path, group: SparseGroup) -> None:
@@ -130,32 +121,6 @@ def replace_group(path: Path, group: SparseGroup) -> None:
     if strange := sorted(set(os.listdir(path)) - ENTRIES):
         raise StorageError(f"{path} holds {strange[0]}, which is no part of a sparse matrix: move it away first")
     path = path.resolve()
-    with _prepared(path, group) as prepared:
-        aside = _sibling(path)
-        os.rename(path, aside)
-        try:
-            os.rename(prepared, path)
-        except BaseException:
-            os.rename(aside, path)
-            raise
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-@contextmanager
-def _prepared(path: Path, group: SparseGroup) -> Iterator[Path]:
-    """The group beside `path`; removed if it is still there at the end."""
-    prepared = _sibling(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with target.beside(path) as prepared:
         make_group(prepared, group.attributes())
-        yield prepared
-    except StorageError:
-        raise
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or node.brief(error)}") from error
-    finally:
-        shutil.rmtree(prepared, ignore_errors=True)
-
-
-def _sibling(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        target.exchange(prepared, path)

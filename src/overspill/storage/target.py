@@ -35,12 +35,7 @@ def create(path: Path, save: Save, labels: Labels) -> None:
         If Zarr has no such element type.
     """
     with _prepared(path, save, labels) as prepared:
-        try:
-            os.rename(prepared, path)
-        except OSError as error:
-            if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
-                raise exists(path) from None
-            raise
+        place(prepared, path)
 
 
 def replace(path: Path, save: Save, labels: Labels) -> None:
@@ -56,14 +51,7 @@ def replace(path: Path, save: Save, labels: Labels) -> None:
     check_replaceable(path)
     path = path.resolve()
     with _prepared(path, save, labels) as prepared:
-        aside = _sibling(path)
-        os.rename(path, aside)
-        try:
-            os.rename(prepared, path)
-        except BaseException:
-            os.rename(aside, path)
-            raise
-    shutil.rmtree(aside, ignore_errors=True)
+        exchange(prepared, path)
 
 
 def check_replaceable(path: Path) -> None:
@@ -90,15 +78,56 @@ def exists(path: Path) -> StoreExistsError:
     )
 
 
+def place(prepared: Path, path: Path) -> None:
+    """Give the directory `prepared` the name `path`, which nothing has.
+
+    Raises
+    ------
+    StoreExistsError
+        If something has it after all.
+    """
+    try:
+        os.rename(prepared, path)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise exists(path) from None
+        raise
+
+
+def exchange(prepared: Path, path: Path) -> None:
+    """Put the directory `prepared` in the place of that at `path`, and remove that."""
+    aside = _sibling(path)
+    os.rename(path, aside)
+    try:
+        os.rename(prepared, path)
+    except BaseException:
+        os.rename(aside, path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
 @contextmanager
 def _prepared(path: Path, save: Save, labels: Labels) -> Iterator[Path]:
     """A finished empty store beside `path`; removed if it is still there at the end."""
-    prepared = _sibling(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with beside(path) as prepared:
         prepared.mkdir()
         _create_array(prepared, save, labels)
         records.write_save(prepared, save)
+        yield prepared
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A name for a directory beside `path`, in a place that is there; removed if it is still there at the end.
+
+    Raises
+    ------
+    StorageError
+        If what is done there raises `OSError`.
+    """
+    prepared = _sibling(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield prepared
     except StorageError:
         raise
