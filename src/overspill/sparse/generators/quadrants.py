@@ -1,9 +1,8 @@
 """The edges of an R-MAT graph, made for one range of rows at a time.
 
 How many edges fall into the upper half of the rows is one binomial number; how many of these into its upper half, the
-next. So every range of rows knows its share from a few numbers, and draws its edges without making the others: those of
-L. Hübschle-Schneider and P. Sanders, Linear work generation of R-MAT graphs, Network Science 8 (2020), divide edges
-in this way among processors.
+next. So every range of rows knows its share from a few numbers, and draws its edges without making the others, as
+processors do in L. Hübschle-Schneider and P. Sanders, Linear work generation of R-MAT graphs, Network Science 8 (2020).
 """
 
 from dataclasses import dataclass
@@ -18,10 +17,10 @@ from overspill.storage.triplets import Triplets
 Indices: TypeAlias = NDArray[Any]
 
 SHARES = 2**10
-"""A range of rows is halved until it has so small a share of all edges, if these are neither few nor very many,"""
+"""A range of rows is halved until it has no more than such a share of all edges."""
 
-EDGES = range(64, 2**18)
-"""and to no fewer edges than the least, but no more than the most of these in any case."""
+FEWEST_EDGES, MOST_EDGES = 64, 2**18
+"""What that share is at least, lest drawing it costs less than beginning to; and at most, so that blocks are even."""
 
 STRIP_EDGES = 2**15
 """Edges drawn at once: what that takes stays in the core's cache."""
@@ -59,7 +58,7 @@ def leaves(quadrants: Quadrants, total: int) -> list[Leaf]:
     >>> sum(leaf.edges for leaf in leaves(Quadrants(10, 0.57, 0.19, 0.19, seed=0), 2000))
     2000
     """
-    limit = min(max(total // SHARES, EDGES.start), EDGES.stop)
+    limit = min(max(total // SHARES, FEWEST_EDGES), MOST_EDGES)
     found, waiting = [], [Leaf(0, 0, total)]
     while waiting:
         leaf = waiting.pop()
