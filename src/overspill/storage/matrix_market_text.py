@@ -1,7 +1,7 @@
 """Lines of a Matrix Market file as triplets: numbers parsed by SciPy, and everything that its parser lets pass refused.
 
 SciPy's parser takes what a number begins with for the number, ``1.5D3`` for 1.5, and leaves the rest of a line unread:
-so lines are held against a regular expression first, which takes about as long as parsing them.
+so lines are held against a regular expression first, and once only, since that takes longer than parsing them.
 """
 
 import io
