@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -5,8 +7,9 @@ import scipy.sparse
 
 import overspill as osp
 from cases import resources
+from overspill.planning.grid import Piece
 from overspill.planning.resources import using
-from overspill.planning.sparse import block_nbytes
+from overspill.planning.sparse import BlockProduct, block_nbytes
 from overspill.sparse import Block, CSRMatrix, of_function
 
 
@@ -63,6 +66,20 @@ def test_large_matrices_are_bound_by_memory_and_twice_as_large_take_twice_as_lon
 
     with using(resources(workers=4)):
         assert product_s(2**32) / product_s(2**31) == pytest.approx(2, rel=0.1)
+
+
+def test_a_block_that_is_brought_up_counts_on_the_link_and_on_the_device() -> None:
+    nnz, n = 10**6, 10**5
+    one = BlockProduct((Piece(0, 0, n, 0),), n, n, (), 0, nnz, "f", 8, block_nbytes(n, n, nnz, 8), streamed=False)
+    up = replace(one, streamed=True)
+    assert (one.scratch_nbytes, up.scratch_nbytes) == (0, one.matrix_nbytes + 8 * n)
+    assert one.work(on_device=True).uploaded_nbytes == 0
+    assert up.work(on_device=True).uploaded_nbytes == one.matrix_nbytes
+    assert up.work(on_device=True).device_nbytes == one.work(on_device=True).device_nbytes
+    assert one.work(on_device=False).host_nbytes == one.matrix_nbytes + 2 * 8 * n
+    in_pieces = replace(one, pieces=(Piece(0, 0, 5, 0), Piece(1, 0, n - 5, 5)))
+    assert in_pieces.scratch_nbytes == 8 * n
+    assert in_pieces.work(on_device=False).host_nbytes == one.work(on_device=False).host_nbytes + 2 * 8 * n
 
 
 def test_what_blocks_take_is_what_they_are() -> None:

@@ -178,6 +178,8 @@ def test_lists_and_numpy_s_dot() -> None:
         lambda A, x: A[::2],
         lambda A, x: A[:, 1:],
         lambda A, x: A[1:2, 0:1],
+        lambda A, x: A[1:2, np.array([0, 1])],
+        lambda A, x: osp.sparse.of_function(max, [], name="a", shape=(6, 4), dtype=float, blocks=A.blocks),
         lambda A, x: CSRMatrix.from_scipy(np.eye(3)),
         lambda A, x: CSRMatrix.from_scipy(A.to_scipy(), blocks=0),
     ],

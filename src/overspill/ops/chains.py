@@ -8,7 +8,7 @@ from typing import Any
 from dask._task_spec import GraphNode, Task
 
 from overspill.ops.chunks import Extent, target
-from overspill.ops.steps import is_view, scratch_nbytes
+from overspill.ops.steps import device_scratch_nbytes, is_view, scratch_nbytes
 from overspill.planning.one_pass import Peak
 
 
@@ -55,7 +55,7 @@ def chain_peak(nodes: Mapping[Any, GraphNode], extents: Mapping[Any, Extent], ch
         if step in owners[step]:
             device += extents[step].device_nbytes
             host += extents[step].host_nbytes
-        device_most = max(device_most, device)
+        device_most = max(device_most, device + device_scratch_nbytes(nodes, extents, step))
         host_most = max(host_most, host + scratch_nbytes(nodes, extents, step))
         for owner in takes[step]:
             waiting[owner] -= 1

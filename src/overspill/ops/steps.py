@@ -80,12 +80,21 @@ def scratch_nbytes(nodes: Mapping[Any, GraphNode], extents: Mapping[Any, Extent]
     if not isinstance(task, Task) or is_view(nodes, task):
         return 0
     inputs = [target(nodes, other) for other in task.dependencies]
+    if (planned := planned_in(task)) is not None and not extents[key].device_nbytes:
+        return planned.scratch_nbytes
     if extents[key].device_nbytes:
         return sum(extents[name].host_nbytes for name in inputs if not _is_tile(name))
     expression = _expression(task)
     if expression is None:
         return 0
     return BLOCK_NBYTES * (len(expression.inputs) + len(expression.calls) + len(expression.outputs))
+
+
+def device_scratch_nbytes(nodes: Mapping[Any, GraphNode], extents: Mapping[Any, Extent], key: Any) -> int:
+    """Device memory that the step that makes `key` needs besides its inputs and its result."""
+    task = nodes[key]
+    planned = planned_in(task) if isinstance(task, Task) else None
+    return planned.scratch_nbytes if planned is not None and extents[key].device_nbytes else 0
 
 
 def _expression(task: Task) -> Expression | None:

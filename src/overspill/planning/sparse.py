@@ -52,6 +52,12 @@ class BlockProduct:
         """Vectors that it multiplies."""
         return prod(self.trailing)
 
+    @property
+    def scratch_nbytes(self) -> int:
+        """Memory that its task needs besides what it is given and what it makes."""
+        joined = self.reads * self.columns * self.itemsize if len(self.pieces) > 1 or self.streamed else 0
+        return joined + (self.matrix_nbytes or 0) * self.streamed
+
     def work(self, *, on_device: bool) -> Pass:
         """What the task reads and writes in memory, each byte once, and computes; no entries where they are unknown."""
         vectors = self.reads + self.writes

@@ -35,11 +35,11 @@ class RowBlocks(DaskMethodsMixin):
             dask = HighLevelGraph.from_collections(name, dask, dependencies=())
         self.dask = dask
         self.name = name
-        self.shape = shape
+        self.shape = int(shape[0]), int(shape[1])
         self.dtype = check_dtype(dtype)
         self.blocks = tuple(blocks)
         self.residence: backend.Residence = residence
-        check_blocks(shape, self.blocks)
+        check_blocks(self.shape, self.blocks)
         _annotate(self)
 
     def __dask_graph__(self) -> HighLevelGraph:

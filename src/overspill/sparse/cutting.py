@@ -26,7 +26,8 @@ def rows_of(A: "CSRMatrix", index: Any) -> "CSRMatrix":
         For any other index.
     """
     rows, *rest = index if isinstance(index, tuple) else (index,)
-    if not isinstance(rows, slice) or any(other not in (slice(None), Ellipsis) for other in rest) or len(rest) > 1:
+    all_columns = all(other is Ellipsis or (isinstance(other, slice) and other == slice(None)) for other in rest)
+    if not isinstance(rows, slice) or not all_columns or len(rest) > 1:
         raise ArrayError(f"A[{index!r}]: sparse matrices are cut by rows, as in A[10:20]; for others use A.to_scipy()")
     start, stop, step = rows.indices(A.shape[0])
     if step != 1:
@@ -105,4 +106,5 @@ def _rows(block: RowBlock, rows: slice) -> RowBlock:
         return block
     first, last = int(block.indptr[rows.start]), int(block.indptr[rows.stop])
     indptr = block.indptr[rows.start : rows.stop + 1] - first
-    return make(block.data[first:last], block.indices[first:last], indptr, block.shape[1])
+    # Copies: parts would keep the whole block in memory, and kernels want arrays that begin where allocations do.
+    return make(block.data[first:last].copy(), block.indices[first:last].copy(), indptr, block.shape[1])

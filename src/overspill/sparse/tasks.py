@@ -9,6 +9,7 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
 from overspill import backend
+from overspill.errors import ArrayError
 from overspill.sparse.block import Block
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ def of_function(
     dependencies
         Dask collections that `arguments` refer to.
 
+    Raises
+    ------
+    ArrayError
+        Arguments for more or fewer blocks, or blocks that do not make up the shape.
+
     Examples
     --------
     >>> import scipy.sparse
@@ -54,6 +60,8 @@ def of_function(
     """
     from overspill.sparse.matrix import CSRMatrix
 
+    if len(arguments) != len(blocks):
+        raise ArrayError(f"there are arguments for {len(arguments)} blocks, and {len(blocks)} blocks: pass as many")
     full = f"{name}-{tokenize(function, arguments, shape, np.dtype(dtype).str, tuple(blocks), residence)}"
     mapping = {(full, i): Task((full, i), function, *given) for i, given in enumerate(arguments)}
     graph = HighLevelGraph.from_collections(full, MaterializedLayer(mapping), dependencies=list(dependencies))
