@@ -10,6 +10,7 @@ CUDA's events around several products in a row. Writes ``results/sparse_gpu.json
 """
 
 import argparse
+import functools
 import math
 import statistics
 import time
@@ -40,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nnz", type=int, default=2**28, help="about how many entries a matrix has")
     parser.add_argument("--dtypes", default="float64,float32")
-    parser.add_argument("--only", help=f"some of {','.join(sparse_matrices.MATRICES)}")
+    parser.add_argument("--only", help=f"some of {','.join(sparse_matrices.MATRICES)}".replace("%", "%%"))
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--sweep", action="store_true", help="time every number of lanes, too")
     parser.add_argument("--results", type=Path, default=record.RESULTS, help="directory for the JSON file")
@@ -66,21 +67,20 @@ def compete(name: str, dtype: str, arguments: argparse.Namespace, copy: float) -
     """All products of one matrix: checked, then timed."""
     import cupy
 
-    from overspill.kernels import csr_facts
-    from overspill.kernels.csr_residence import make
+    from overspill.kernels import csr_facts, csr_residence
 
     cupy.get_default_memory_pool().free_all_blocks()
     A = sparse_works.block(sparse_matrices.MATRICES[name](cupy, arguments.nnz), dtype)
     x = sparse_works.numbers(cupy, A.shape[1], dtype)
-    absolute = make(abs(A.data), A.indices, A.indptr, A.shape[1])
+    absolute = csr_residence.make(abs(A.data), A.indices, A.indptr, A.shape[1])
     nbytes = sum(array.nbytes for array in (A.data, A.indices, A.indptr, x)) + A.shape[0] * x.itemsize
     lanes = csr_facts.remembered(A, csr_facts.lanes)
     _, longest = csr_facts.profile(A)
     result: dict[str, Any] = {"shape": A.shape, "nnz": A.nnz, "nbytes": nbytes, "lanes": lanes, "longest_row": longest}
 
-    def timed(label: str, product: Product, reference: Any, sizes: Any, moved: int) -> dict[str, Any]:
+    def timed(label: str, make: Callable[[], Product], reference: Any, sizes: Any, moved: int) -> dict[str, Any]:
         try:
-            outcome = measured(product, reference, sizes, moved, arguments.repeats)
+            outcome = measured(make(), reference, sizes, moved, arguments.repeats)
         except Exception as error:
             outcome = {"failed": f"{type(error).__name__}: {str(error)[:300]}"}
         print(line(name, dtype, label, outcome, copy), flush=True)
@@ -90,7 +90,7 @@ def compete(name: str, dtype: str, arguments: argparse.Namespace, copy: float) -
     reference = sparse_works.overspill(A, x)()
     result["error"] = sparse_checks.compare_with_scipy(A, x, reference, sizes)
     result["matvec"] = {
-        label: timed(label, make_product(A, x), reference, sizes, nbytes)
+        label: timed(label, functools.partial(make_product, A, x), reference, sizes, nbytes)
         for label, make_product in sparse_works.CONTENDERS.items()
     }
     if arguments.sweep:
@@ -98,7 +98,7 @@ def compete(name: str, dtype: str, arguments: argparse.Namespace, copy: float) -
         result["sweep"] = {
             str(width or "merge"): timed(
                 f"- {f'{width} lanes' if width else 'merge-path'}",
-                sparse_works.overspill_by(A, x, width),
+                functools.partial(sparse_works.overspill_by, A, x, width),
                 reference,
                 sizes,
                 nbytes,
@@ -125,7 +125,9 @@ def of_both(
     """Ours and CuPy's of another kind of product."""
     own = products(*operands)
     reference, sizes = own["overspill"](), products(*absolutes)["overspill"]()
-    return {label: timed(f"{label} {what}", product, reference, sizes, moved) for label, product in own.items()}
+    return {
+        label: timed(f"{label} {what}", functools.partial(own.get, label), reference, sizes, moved) for label in own
+    }
 
 
 def measured(product: Product, reference: Any, sizes: Any, moved: int, repeats: int) -> dict[str, Any]:
