@@ -121,7 +121,7 @@ def eigsh(
         core = lobpcg.iterate
         options |= {"guards": guards, "definite": which == "SM"}
     vectors = {"v0": problem.b, "spare": problem.x}
-    (X,), spectrum = place.run(core, problem.A, vectors, problem.M, options, name="eigsh")
+    found, spectrum = place.run(core, problem.A, vectors, problem.M, options, name="eigsh")
     logger.info("eigsh: %s at iteration %d", spectrum.reason.what, spectrum.iterations)
-    spectrum.demand("eigsh", X)
-    return (spectrum.values, X) if return_eigenvectors else ordered(spectrum.values, which)
+    spectrum.demand("eigsh", found)
+    return (spectrum.values, found[0]) if return_eigenvectors else ordered(spectrum.values, which)

@@ -1,6 +1,7 @@
 """Which eigenvalues are asked for, in which order they come, and how the search for them ended."""
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal, TypeAlias
@@ -27,6 +28,7 @@ class Reason(Enum):
     STAGNATED = ("the residuals no longer fall", "raise tol=, or use float64")
     NOT_FINITE = ("A, M or v0 brought NaN or infinity", "check their entries")
     NOT_HERMITIAN = ("A is not Hermitian: what it makes of the vectors found is another", "check A")
+    NOT_ADJOINT = ("the adjoint of A is that of another matrix", "check rmatvec=")
     INDEFINITE = ("A is not positive definite, as M= asks for", "leave out M=, or shift A")
 
     def __init__(self, what: str, advice: str) -> None:
@@ -72,8 +74,8 @@ class Spectrum:
         none = np.empty(0)
         return cls(none, none, none, reason, 0)
 
-    def demand(self, name: str, vectors: Any) -> None:
-        """See that all were found.
+    def demand(self, name: str, vectors: Sequence[Any]) -> None:
+        """See that all were found; `vectors` are what the search returned beside this.
 
         Raises
         ------
@@ -93,7 +95,7 @@ class Spectrum:
         raise ConvergenceError(
             f"{name}: {self.reason.what} at iteration {self.iterations}{worst}: {self.reason.advice}",
             self.values[converged],
-            vectors[:, converged] if len(converged) else None,
+            vectors[0][:, converged] if len(converged) else None,
         )
 
 
@@ -101,14 +103,14 @@ def ended_in_words(core: Core) -> Core:
     """The core, with a `Spectrum` of nothing that says why in place of an exception."""
 
     @functools.wraps(core)
-    def run(space: Space, A: Operator, M: Operator, *, v0: Any, **given: Any) -> Any:
+    def run(space: Space, A: Operator, M: Operator, **given: Any) -> Any:
         try:
-            return core(space, A, M, v0=v0, **given)
+            return core(space, A, M, **given)
         except NotFiniteError:
             reason = Reason.NOT_FINITE
         except EndedError as error:
             reason = error.reason
-        return (v0[:, None],), Spectrum.nothing(reason)
+        return (), Spectrum.nothing(reason)
 
     return run
 
@@ -150,9 +152,11 @@ def rounding_of(norm: float, eps: float) -> float:
     return max(eps * norm, float(np.finfo(np.float64).tiny))
 
 
-def judged(residuals: NDArray[Any], limits: NDArray[Any], rounding: float) -> Reason:
+def judged(
+    residuals: NDArray[Any], limits: NDArray[Any], rounding: float, otherwise: Reason = Reason.NOT_HERMITIAN
+) -> Reason:
     """Whether eigenpairs that converged by the method's own reckoning have residuals to show for it."""
     if not np.isfinite(residuals).all():
         return Reason.NOT_FINITE
     honest = np.maximum(10 * limits, HONEST * rounding)
-    return Reason.CONVERGED if (residuals <= honest).all() else Reason.NOT_HERMITIAN
+    return Reason.CONVERGED if (residuals <= honest).all() else otherwise
