@@ -4,7 +4,6 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 import dask
@@ -15,22 +14,22 @@ import scipy.sparse
 from distributed import get_client
 
 import overspill as osp
+from linalg.cores import (
+    counts_until_it_has_restarted,
+    fails_on_one,
+    goes_on_for_ever,
+    identity,
+    ignore,
+    poisson,
+    products,
+    rank_of,
+    runs_out_of_memory,
+)
 from overspill.cluster import Cluster
 from overspill.errors import MemoryBudgetError
-from overspill.kernels import csr_residence
 from overspill.linalg import cg, resident
 from overspill.linalg.resident import reporting
 from overspill.sparse import CSRMatrix
-from overspill.sparse.block import Block
-from overspill.sparse.matrix import of_function
-
-N = 20
-
-
-def poisson(n: int = N) -> scipy.sparse.csr_array:
-    line = scipy.sparse.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(n, n))
-    eye = scipy.sparse.eye_array(n)
-    return (scipy.sparse.kron(line, eye) + scipy.sparse.kron(eye, line)).tocsr()
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +39,6 @@ def A(two_workers: Cluster) -> CSRMatrix:
 
 def vector(A: CSRMatrix, seed: int = 0) -> da.Array:
     return da.from_array(np.random.default_rng(seed).random(A.shape[0]), chunks=(A.row_chunks,))
-
-
-def ignore(iteration: int, residual: float, **restart: Any) -> None:
-    """Progress that nobody looks at."""
 
 
 @pytest.fixture
@@ -86,18 +81,8 @@ def test_a_solution_stays_on_the_workers(two_workers: Cluster, A: CSRMatrix, not
     np.testing.assert_allclose(poisson() @ x.compute(), b.compute(), atol=1e-8)
 
 
-def rank_of(space: Any, A: Any, M: Any, *, progress: Any) -> tuple[tuple[()], int]:
-    """A core that says on how many workers it ran, and that it ran resident."""
-    return (), space.communicator.size
-
-
 def test_every_worker_takes_part(A: CSRMatrix, nothing_running: None) -> None:
     assert resident.solve(rank_of, A, {}, None, {}, progress=ignore) == ((), 2)
-
-
-def products(space: Any, A: Any, M: Any, *, progress: Any, x: Any, X: Any) -> tuple[tuple[Any, ...], Any]:
-    Y = A(X)
-    return (A(x), Y), (space.dots((x, x), (x, A(x))), space.gram(X, Y))
 
 
 @pytest.mark.parametrize("mode", ["matrix", "transposed", "adjoint"])
@@ -130,35 +115,15 @@ def test_preconditioners_go_along(A: CSRMatrix, name: str) -> None:
     np.testing.assert_allclose(poisson() @ x.compute(), b.compute(), atol=1e-8)
 
 
-def fails_on_one(space: Any, A: Any, M: Any, *, progress: Any) -> Any:
-    space.dots()
-    if space.communicator.rank == 1:
-        raise ZeroDivisionError("on rank 1")
-    while True:
-        space.dots((np.ones(1), np.ones(1)))
-
-
 def test_an_error_on_one_worker_is_the_clients(A: CSRMatrix, nothing_running: None) -> None:
     with pytest.raises(ZeroDivisionError, match="on rank 1"):
-        resident.solve(fails_on_one, A, {}, None, {}, progress=ignore)
+        resident.solve(fails_on_one, A, {"x": vector(A)}, None, {}, progress=ignore)
     assert resident.solve(rank_of, A, {}, None, {}, progress=ignore)[1] == 2
-
-
-def runs_out_of_memory(space: Any, A: Any, M: Any, *, progress: Any) -> Any:
-    raise MemoryError("no more")
 
 
 def test_too_little_memory_is_said_in_a_sentence(A: CSRMatrix, nothing_running: None) -> None:
     with pytest.raises(MemoryBudgetError, match="solver's vectors do not fit beside"):
         resident.solve(runs_out_of_memory, A, {}, None, {}, progress=ignore)
-
-
-def goes_on_for_ever(space: Any, A: Any, M: Any, *, progress: Any, x: Any) -> Any:
-    iteration = 0
-    while True:
-        iteration += 1
-        (residual,) = space.dots((x, x))
-        progress(iteration, residual, x=x)
 
 
 class Stop(BaseException):
@@ -189,20 +154,6 @@ def test_other_tasks_are_not_held_up(two_workers: Cluster, A: CSRMatrix, nothing
         resident.solve(goes_on_for_ever, A, {"x": vector(A)}, None, {}, progress=progress)
 
 
-def rows(start: int, stop: int, n: int) -> Any:
-    """Rows of the identity."""
-    return csr_residence.make(np.ones(stop - start), np.arange(stop - start), np.arange(stop - start + 1), stop - start)
-
-
-def identity(n: int, blocks: int = 2) -> CSRMatrix:
-    """A matrix whose blocks can be made again, wherever they were."""
-    ends = [n * number // blocks for number in range(blocks + 1)]
-    cuts = list(pairwise(ends))
-    known = [Block(stop - start, (start, stop), stop - start) for start, stop in cuts]
-    arguments = [(start, stop, n) for start, stop in cuts]
-    return of_function(rows, arguments, name="identity", shape=(n, n), dtype=float, blocks=known)
-
-
 def available_within() -> tuple[bool, bool]:
     get_client()
     return resident.available(identity(4)), resident.solving.active_client() is not None
@@ -211,18 +162,6 @@ def available_within() -> tuple[bool, bool]:
 def test_a_task_starts_no_round_that_would_wait_for_it(two_workers: Cluster) -> None:
     assert resident.available(identity(4))
     assert two_workers.client.submit(available_within).result() == (False, True)
-
-
-def counts_until_it_has_restarted(space: Any, A: Any, M: Any, *, progress: Any, x: Any) -> Any:
-    """Adds one to `x` again and again: for ever if `x` was zero, else ten times."""
-    (first,) = space.dots((x, x))
-    iteration = 0
-    while not first or iteration < 10:
-        iteration += 1
-        x = A(x) + 1
-        (residual,) = space.dots((x, x))
-        progress(iteration, residual, x=x)
-    return (x,), iteration
 
 
 @pytest.mark.slow

@@ -141,7 +141,7 @@ def _shifted(block: Any, offset: int, limit: int) -> tuple[Any, slice]:
     if offset >= 0 and offset + block.shape[1] <= limit:
         return block, slice(offset, offset + block.shape[1])
     # Its window reaches past the operand, though no entry of it does.
-    indices = block.indices + block.indices.dtype.type(offset)
+    indices = block.indices.astype(_index(block, limit)) + offset
     return csr_residence.make(block.data, indices, block.indptr, limit), slice(0, limit)
 
 
@@ -149,5 +149,9 @@ def _placed(block: Any, positions: Any, zero: int, limit: int) -> Any:
     """The block with its columns where `positions`, counted from `zero` in an operand of `limit` entries, says."""
     indices = positions[block.indices]
     indices += zero
-    kind = block.indices.dtype if limit <= np.iinfo(block.indices.dtype).max else np.int64
-    return csr_residence.make(block.data, indices.astype(kind), block.indptr, limit)
+    return csr_residence.make(block.data, indices.astype(_index(block, limit)), block.indptr, limit)
+
+
+def _index(block: Any, limit: int) -> Any:
+    """The type of the block's indices, or a wider one where `limit` needs it."""
+    return block.indices.dtype if limit <= np.iinfo(block.indices.dtype).max else np.dtype(np.int64)

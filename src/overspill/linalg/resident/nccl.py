@@ -1,7 +1,8 @@
 """Processes with a GPU each: NCCL moves vectors between the GPUs, on a stream of its own beside the products."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -54,9 +55,7 @@ class NCCL:
         if message is None:
             message = self._messages[part.nbytes] = _Message(part.nbytes, self.size)
         message.put(part, word)
-        with self._calling:
-            self._check()
-            self._follow_products()
+        with self._calls():
             self._nccl.allGather(
                 message.own.data.ptr, message.all.data.ptr, message.own.size, nccl.NCCL_UINT8, self._stream.ptr
             )
@@ -70,9 +69,7 @@ class NCCL:
         """See `communicator.Communicator`."""
         if all(x is None for x in (*sends, *receives)):
             return _nothing
-        with self._calling:
-            self._check()
-            self._follow_products()
+        with self._calls():
             nccl.groupStart()
             try:
                 for peer in range(self.size):
@@ -108,10 +105,17 @@ class NCCL:
         self._nccl.abort()
         self.mesh.close()
 
-    def _follow_products(self) -> None:
-        """Let NCCL wait for what is queued for its operands."""
-        self._ready.record(cupy.cuda.get_current_stream())
-        self._stream.wait_event(self._ready)
+    @contextmanager
+    def _calls(self) -> Iterator[None]:
+        """Calls of NCCL, whose kernels wait for what is queued for their operands."""
+        with self._calling:
+            self._check()
+            self._ready.record(cupy.cuda.get_current_stream())
+            self._stream.wait_event(self._ready)
+            try:
+                yield
+            except Exception as error:  # it may learn before the watcher that a peer has gone
+                raise EndedError(f"NCCL failed ({error!r})") from error
 
     def _check(self) -> None:
         if self._gone is not None:

@@ -127,8 +127,8 @@ def solve(
             except WorkerLostError as lost:
                 if lost.checkpoint is None and (futile := futile + 1) > FUTILE:
                     raise ClusterError(
-                        f"workers have died in {futile} rounds before the first checkpoint, after {CHECKPOINT_S:.0f} s: "
-                        f"look at the workers' logs"
+                        f"workers have died {futile} times before the first checkpoint, which is due after "
+                        f"{CHECKPOINT_S:.0f} s: look at the workers' logs"
                     ) from None
                 if lost.checkpoint is not None:
                     futile = 0
