@@ -76,7 +76,7 @@ def test_a_block_that_is_brought_up_counts_on_the_link_and_on_the_device() -> No
     assert one.work(on_device=True).uploaded_nbytes == 0
     assert up.work(on_device=True).uploaded_nbytes == one.matrix_nbytes
     assert up.work(on_device=True).device_nbytes == one.work(on_device=True).device_nbytes
-    assert one.work(on_device=False).host_nbytes == one.matrix_nbytes + 2 * 8 * n
+    assert one.work(on_device=False).host_nbytes == one.matrix_nbytes + (2 + 2) * 8 * n  # copied into a tile
     in_pieces = replace(one, pieces=(Piece(0, 0, 5, 0), Piece(1, 0, n - 5, 5)))
     assert in_pieces.scratch_nbytes == 8 * n
     assert in_pieces.work(on_device=False).host_nbytes == one.work(on_device=False).host_nbytes + 2 * 8 * n

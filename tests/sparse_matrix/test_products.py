@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import overspill as osp
-from overspill import backend
+from overspill import backend, memory
 from overspill.sparse import CSRMatrix
 
 from .matrices import DTYPES, in_blocks, numbers, random_matrix, scipy_matrices
@@ -106,6 +106,20 @@ def test_only_chunks_under_the_window_are_read() -> None:
     assert computed((band.T @ x)[:50]).shape == (50,)
     with pytest.raises(AssertionError):
         computed(band @ x)
+
+
+def test_of_large_chunks_only_the_parts_that_are_needed_travel() -> None:
+    n = 200_000
+    band = CSRMatrix.from_scipy(_band(n), blocks=3)
+    x = np.random.default_rng(5).standard_normal(n)
+    y = band @ da.from_array(x, chunks=band.row_chunks)
+    assert_product(y, _band(n), x)
+    tasks = y.dask.layers[y.name].mapping
+    cut = [key for key in tasks if key[0] != y.name]
+    assert [stop - start for _, _, start, stop in cut] == [1, 1, 1, 1]
+    z = band.T @ da.from_array(x, chunks=band.row_chunks)
+    assert all(map(memory.is_tile, dask.compute(*y.to_delayed(), *z.to_delayed(), scheduler="synchronous")))
+    assert osp.to_host(y) is y
 
 
 def _band(n: int) -> Any:

@@ -1,8 +1,9 @@
-"""Row blocks of sparse matrices between host and device, and into tiles."""
+"""Row blocks of sparse matrices, and what they are multiplied to: on the host in tiles, or on a device."""
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy.sparse import csr_array
 
 from overspill import backend, memory
@@ -12,6 +13,13 @@ from overspill.memory import link
 def residence_of(block: Any) -> backend.Residence:
     """Where the block lies."""
     return "host" if isinstance(block, csr_array) else "device"
+
+
+def empty(residence: backend.Residence, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
+    """A dense array to be filled: a tile on the host, else on the GPU."""
+    if residence == "host":
+        return memory.empty(shape, dtype)
+    return backend.array_namespace(backend.meta(residence, np.dtype(dtype), ndim=0)).empty(shape, dtype)
 
 
 def index_dtype(nnz: int, width: int) -> np.dtype[Any]:

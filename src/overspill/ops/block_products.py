@@ -12,7 +12,7 @@ from overspill.planning.sparse import BlockProduct, SparseProduct, plan_sparse
 
 
 class SparseProductLayer(MaterializedLayer):
-    """The tasks that multiply row blocks, each with a `BlockProduct` as its first argument.
+    """The tasks that multiply row blocks, each with a `BlockProduct` as its first argument, and what they take.
 
     Parameters
     ----------

@@ -68,7 +68,8 @@ class BlockProduct:
         if on_device:
             uploaded = (self.matrix_nbytes or 0) if self.streamed else 0
             return Pass(uploaded_nbytes=uploaded, device_nbytes=nbytes, on_device=operations)
-        return Pass(host_nbytes=nbytes, on_host=operations)
+        into_tile = 2 * self.writes * self.columns * self.itemsize
+        return Pass(host_nbytes=nbytes + into_tile, on_host=operations)
 
 
 def block_nbytes(rows: int, width: int, nnz: int, itemsize: int) -> int:

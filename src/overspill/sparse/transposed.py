@@ -11,9 +11,11 @@ from dask._task_spec import List, Task, TaskRef
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
-from overspill import backend, memory
+from overspill import backend
 from overspill.kernels import csr
+from overspill.kernels.csr_residence import empty
 from overspill.ops.block_products import SparseProductLayer
+from overspill.ops.residence import TILE_NAME
 from overspill.planning.grid import intervals
 from overspill.sparse.operands import as_operand
 from overspill.sparse.products import block_tasks, product_graph, tails
@@ -124,9 +126,10 @@ def multiply_transposed(A: "CSRMatrix", x: Any) -> da.Array:
     x, dtype = as_operand(A, x, "rows")
     sizes = A.row_chunks if A.shape[0] == A.shape[1] else _even(A.shape[1], len(A.blocks))
     token = tokenize(A.name, x.name)
-    name, partial = f"sparse-transposed-{token}", f"sparse-partial-{token}"
+    prefix = TILE_NAME if A.residence == "host" else "overspill"
+    name, partial = f"{prefix}-sparse-transposed-{token}", f"{prefix}-sparse-partial-{token}"
     widths = [block.width for block in A.blocks]
-    partials = block_tasks(partial, _partial, A, x, dtype, intervals(A.row_chunks), widths)
+    partials = block_tasks(partial, csr.rmatvec, A, x, dtype, intervals(A.row_chunks), widths)
     sums: dict[Any, Any] = {}
     for tail, trailing in tails(x):
         for j, rows in enumerate(intervals(sizes)):
@@ -143,12 +146,6 @@ def multiply_transposed(A: "CSRMatrix", x: Any) -> da.Array:
 def _even(length: int, parts: int) -> tuple[int, ...]:
     parts = max(1, min(length, parts))
     return tuple(length * (i + 1) // parts - length * i // parts for i in range(parts))
-
-
-def _partial(block: Any, x: Any) -> Any:
-    """What `block` adds to the product; on the host a tile, which reaches other processes by its handle."""
-    partial = csr.rmatvec(block, x)
-    return partial if backend.is_device_array(partial) else memory.as_tile(partial)
 
 
 def _addends(
@@ -207,8 +204,8 @@ def _add(
     places: Sequence[tuple[slice, slice]],
     parts: Sequence[Any],
 ) -> Any:
-    xp = backend.array_namespace(backend.meta(residence, dtype, 0))
-    total = xp.zeros(shape, dtype)
+    total = empty(residence, shape, dtype)
+    total[...] = 0
     for (target, source), part in zip(places, parts, strict=True):
         total[target] += part[source]
     return total
