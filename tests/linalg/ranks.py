@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from overspill.linalg.resident import mesh
+from overspill.linalg.resident import meeting, mesh
 from overspill.linalg.resident.communicator import Communicator
 
 
@@ -37,10 +37,10 @@ KINDS = [shared, sockets, pytest.param(nccl, marks=pytest.mark.multi_gpu)]
 
 def meshes(size: int, host: str | None = None) -> list[mesh.Mesh]:
     """The meshes of as many ranks, within this host or, given one, by way of it."""
-    listeners = [mesh.listener(host, size) for _ in range(size)]
-    meeting = mesh.Meeting("test", os.urandom(32), tuple(mesh.address_of(found) for found in listeners))
+    listeners = [meeting.listener(host, size) for _ in range(size)]
+    where = meeting.Meeting("test", os.urandom(32), tuple(meeting.address_of(found) for found in listeners))
     with ThreadPoolExecutor(size) as threads:
-        joined = [threads.submit(mesh.join, meeting, rank, listeners[rank], lambda: True) for rank in range(size)]
+        joined = [threads.submit(meeting.join, where, rank, listeners[rank], lambda: True) for rank in range(size)]
         return [each.result() for each in joined]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from linalg import ranks
-from overspill.linalg.resident import mesh
+from overspill.linalg.resident import meeting
 from overspill.linalg.resident.communicator import Communicator
 from overspill.linalg.resident.mesh import EndedError
 from overspill.linalg.resident.vectors import GO_ON, HAND_OVER, STOP, Distributed
@@ -97,26 +97,26 @@ def test_sums_carry_what_a_rank_has_to_say(kind: Any) -> None:
 
 
 def test_nobody_waits_for_one_that_is_not_wanted() -> None:
-    listener = mesh.listener(None, 2)
-    meeting = mesh.Meeting("test", os.urandom(32), (mesh.address_of(listener), "nobody"))
+    listener = meeting.listener(None, 2)
+    where = meeting.Meeting("test", os.urandom(32), (meeting.address_of(listener), "nobody"))
     with pytest.raises(EndedError, match="called off"):
-        mesh.join(meeting, 0, listener, lambda: False)
+        meeting.join(where, 0, listener, lambda: False)
 
 
 @pytest.mark.parametrize("greeting", [b"", b"\x01\x00\x00\x00" + b"k" * 32])
 def test_strangers_are_sent_away(greeting: bytes) -> None:
-    listener = mesh.listener("127.0.0.1", 2)
-    address = mesh.address_of(listener)
-    meeting = mesh.Meeting("test", os.urandom(32), (address, "nobody"))
+    listener = meeting.listener("127.0.0.1", 2)
+    address = meeting.address_of(listener)
+    where = meeting.Meeting("test", os.urandom(32), (address, "nobody"))
     with socket.create_connection(address) as stranger:
         stranger.sendall(greeting)
         stranger.shutdown(socket.SHUT_WR)
         looks = iter([True, True, False])
         with pytest.raises(EndedError, match="called off"):
-            mesh.join(meeting, 0, listener, lambda: next(looks))
+            meeting.join(where, 0, listener, lambda: next(looks))
         assert stranger.recv(1) == b""
 
 
 def test_a_process_that_took_anothers_place_says_so() -> None:
-    with pytest.raises(mesh.StrangerError):
-        mesh.taken("a round that nobody has told this process of")
+    with pytest.raises(meeting.StrangerError):
+        meeting.taken("a round that nobody has told this process of")

@@ -12,7 +12,8 @@ from overspill import backend, memory
 from overspill.errors import ClusterError, MemoryBudgetError, StaleTileError
 from overspill.linalg.operators import identity
 from overspill.linalg.resident.communicator import Communicator
-from overspill.linalg.resident.mesh import EndedError, Meeting, Mesh, StrangerError, join, taken
+from overspill.linalg.resident.meeting import Meeting, StrangerError, join, taken
+from overspill.linalg.resident.mesh import EndedError, Mesh
 from overspill.linalg.resident.product import Product
 from overspill.linalg.resident.reporting import Reporter
 from overspill.linalg.resident.shared import Shared

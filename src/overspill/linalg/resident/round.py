@@ -12,8 +12,8 @@ from distributed import Client, Future, Worker, wait
 from distributed.comm.addressing import get_address_host
 
 from overspill.errors import ClusterError
-from overspill.linalg.resident import mesh
 from overspill.linalg.resident.hearing import hearing
+from overspill.linalg.resident.meeting import Address, Meeting, forget, listen
 from overspill.linalg.resident.rank import Ended, Finding, Order, finding, take_part
 from overspill.linalg.space import Core, Progress
 
@@ -156,7 +156,7 @@ def await_all(
 
 
 @contextmanager
-def _meeting(client: Client, workers: Sequence[str]) -> Iterator[mesh.Meeting]:
+def _meeting(client: Client, workers: Sequence[str]) -> Iterator[Meeting]:
     """All workers listen for each other, for the length of the block."""
     name, key = uuid.uuid4().hex, secrets.token_bytes(32)
     within = len({get_address_host(worker) for worker in workers}) == 1
@@ -166,18 +166,18 @@ def _meeting(client: Client, workers: Sequence[str]) -> Iterator[mesh.Meeting]:
             if set(missing) <= set(client.nthreads()):
                 raise found[missing[0]]
             raise WorkerLostError()
-        yield mesh.Meeting(name, key, tuple(found[worker] for worker in workers))
+        yield Meeting(name, key, tuple(found[worker] for worker in workers))
     finally:
         # One that took part listens no more; others that are still there may wait for ever.
         there = sorted(set(workers) & set(client.nthreads()))
-        client.run(mesh.forget, name, workers=there, on_error="ignore")
+        client.run(forget, name, workers=there, on_error="ignore")
 
 
-def _listen(name: str, within: bool, backlog: int, dask_worker: Worker) -> mesh.Address:
-    return mesh.listen(name, None if within else get_address_host(dask_worker.address), backlog)
+def _listen(name: str, within: bool, backlog: int, dask_worker: Worker) -> Address:
+    return listen(name, None if within else get_address_host(dask_worker.address), backlog)
 
 
-def _orders(shares: Sequence[Share], meeting: mesh.Meeting, work: Work) -> list[Order]:
+def _orders(shares: Sequence[Share], meeting: Meeting, work: Work) -> list[Order]:
     cuts = (0, *accumulate(share.rows for share in shares))
     one_host = isinstance(meeting.addresses[0], str)
     return [
