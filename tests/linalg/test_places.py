@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse as sp
-from distributed import futures_of
 
 import overspill as osp
 from linalg.solvers import PAIRS, SOLVERS, SYSTEMS, residual
@@ -32,12 +32,17 @@ def no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Graphs, "keep", refuse)
 
 
-@pytest.mark.usefixtures("two_workers", "no_graphs")
+@pytest.fixture(scope="module")
+def matrices(two_workers: Cluster) -> dict[str, CSRMatrix]:
+    """The systems' matrices on the workers."""
+    return {name: CSRMatrix.from_scipy(SYSTEMS[name].A, blocks=3) for name in RESIDENT}
+
+
+@pytest.mark.usefixtures("no_graphs")
 @pytest.mark.parametrize(("name", "what"), [pair for pair in PAIRS if pair[1] in RESIDENT])
-def test_resident(name: str, what: str) -> None:
+def test_resident(name: str, what: str, matrices: dict[str, CSRMatrix]) -> None:
     system = SYSTEMS[what]
-    A = CSRMatrix.from_scipy(system.A, blocks=3)
-    x, info = SOLVERS[name].solve(A, system.b, system.x0, rtol=1e-8)
+    x, info = SOLVERS[name].solve(matrices[what], system.b, system.x0, rtol=1e-8)
     assert info == 0
     assert type(x) is np.ndarray
     assert residual(system, x) <= 1.01e-8
@@ -62,11 +67,15 @@ def test_with_a_callback_it_stays_in_reach(two_workers: Cluster) -> None:
     assert (len(seen), info) == (12, 12)
     np.testing.assert_array_equal(seen[-1].compute(), x.compute())
     del seen
-    held = set(itertools.chain.from_iterable(two_workers.client.has_what().values()))
-    ours = {future.key for future in futures_of(x)}
-    assert ours <= held
-    # Besides them at most those of the iteration's last vectors that the scheduler has not heard yet are not wanted.
-    assert sum(str(key).startswith("('update") for key in held) <= 2 * 5 * x.npartitions
+
+    def vectors() -> int:
+        held = set(itertools.chain.from_iterable(two_workers.client.has_what().values()))
+        return sum("update" in str(key) for key in held)
+
+    # All that twelve iterations have kept is let go of, but for the solution.
+    deadline = time.monotonic() + 30
+    while vectors() > x.npartitions:
+        assert time.monotonic() < deadline
 
 
 @pytest.mark.parametrize("resident", [False, True])
@@ -117,3 +126,12 @@ def test_a_cluster_counts_only_where_dask_computes_on_it() -> None:
 
     with dask.config.set(scheduler="threads"):
         assert place.client() is None
+
+
+@pytest.mark.usefixtures("two_workers")
+def test_large_vectors_do_not_travel_in_graphs() -> None:
+    n = 1_600_000  # Dask warns of graphs of more than ten million bytes, and warnings are errors
+    A = osp.linalg.LinearOperator((n, n), lambda x: 2 * x)
+    x, info = osp.linalg.cg(A, da.ones(n, chunks=n // 2), np.zeros(n), maxiter=3)
+    assert info == 0
+    assert float(x.max().compute()) == 0.5

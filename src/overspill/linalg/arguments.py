@@ -10,7 +10,8 @@ from scipy.sparse import issparse
 
 from overspill import backend
 from overspill.errors import ArrayError, DTypeError, UsageError
-from overspill.linalg.operators import as_operator, is_lazy, shape_of
+from overspill.linalg.operators import as_operator, is_lazy, lies_on_device, shape_of
+from overspill.linalg.spreading import spread
 from overspill.memory import link
 from overspill.ops.residence import to_device, to_host
 from overspill.sparse.matrix import CSRMatrix
@@ -66,6 +67,10 @@ def system(A: Any, b: Any, x0: Any = None, M: Any = None) -> System:
         A = CSRMatrix.from_scipy(A)
     elif lazy and isinstance(A, np.ndarray):
         A = da.asarray(A)
+    elif not lazy and (issparse(A) or isinstance(A, np.ndarray)) and backend.is_device_array(b):
+        raise ArrayError("b lies on a GPU, and A on the host: pass b.get(), or move A")
+    elif not lazy and lies_on_device(A) and not backend.is_device_array(b):
+        raise ArrayError("A lies on a GPU, and b on the host: pass b as a CuPy array, or move A")
     chunks = chunks_for(A, b) if lazy else None
     b = as_vector(b, dtype, chunks, A)
     if isinstance(x0, str):
@@ -82,7 +87,7 @@ def common_dtype(*operands: Any) -> np.dtype[Any]:
     for dtype in dtypes:
         if dtype.kind not in "biufc":
             raise DTypeError(f"solvers cannot take elements of type {dtype}: cast with .astype() to a numeric type")
-    dtype = np.result_type(*dtypes)
+    dtype = np.result_type(*dtypes) if dtypes else np.dtype(np.float64)
     if dtype.char in "fdFD":
         return dtype
     return np.dtype(np.complex128 if dtype.kind == "c" else np.float64)
@@ -108,12 +113,12 @@ def as_vector(x: Any, dtype: np.dtype[Any], chunks: tuple[int, ...] | None, A: A
     if chunks is None:
         return x.astype(dtype, copy=False)
     if not isinstance(x, da.Array):
-        x = da.from_array(x, chunks=(chunks, *((size,) for size in x.shape[1:])))
+        x = spread(x, chunks)
     x = x.rechunk({0: chunks}).astype(dtype)
     residence = getattr(getattr(A, "matrix", A), "residence", None)
-    if residence is None:
-        return x
-    return to_device(x) if residence == "device" else to_host(x)
+    if residence == "device":
+        return to_device(x)
+    return to_host(x) if residence == "host" and backend.residence_of(x._meta) == "device" else x
 
 
 def as_given(x: Any, given: Any) -> Any:

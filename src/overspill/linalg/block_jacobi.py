@@ -15,6 +15,7 @@ from overspill import backend
 from overspill.errors import ArrayError, UsageError
 from overspill.linalg.arguments import common_dtype
 from overspill.linalg.jacobi import square
+from overspill.linalg.operators import identity
 from overspill.linalg.preconditioner import Preconditioner, Rule
 from overspill.linalg.space import Operator
 from overspill.planning.grid import intervals
@@ -124,7 +125,7 @@ class ChunkByChunk:
 
 
 def _apply(inverses: Any, r: Any, size: int) -> Any:
-    return Blockwise(size, (r.shape[0],))(None, (inverses,), r)  # type: ignore[arg-type]
+    return Blockwise(size, (r.shape[0],))(identity, (inverses,), r)
 
 
 def _local_rule(size: int, row_chunks: tuple[int, ...], blocks: range) -> Rule:

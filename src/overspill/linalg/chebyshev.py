@@ -8,12 +8,11 @@ import dask.array as da
 import numpy as np
 from scipy.linalg import eigvalsh_tridiagonal
 
-from overspill import backend
 from overspill.errors import ArrayError, UsageError
 from overspill.linalg import place
 from overspill.linalg.arguments import as_vector, chunks_for, common_dtype
 from overspill.linalg.jacobi import square
-from overspill.linalg.operators import is_lazy
+from overspill.linalg.operators import is_lazy, lies_on_device
 from overspill.linalg.preconditioner import Preconditioner, Rule
 from overspill.linalg.space import Operator, Progress, Space
 from overspill.memory import link
@@ -118,7 +117,7 @@ def _estimated(A: Any) -> tuple[float, float]:
         v = as_vector(da.random.default_rng(0).standard_normal(rows, chunks=(chunks,)), dtype, chunks, A)
     else:
         v = np.random.default_rng(0).standard_normal(rows).astype(dtype)
-        if backend.is_device_array(A) or backend.is_device_array(getattr(A, "data", None)):
+        if lies_on_device(A):
             v = link.to_device(v)
     _, (diagonal, beside) = place.run(lanczos, A, {"v": v}, None, {"steps": min(STEPS, rows)}, name="chebyshev")
     values = eigvalsh_tridiagonal(diagonal, beside[:-1])

@@ -24,9 +24,9 @@ class Graphs:
 
     def dots(self, *pairs: tuple[Any, Any]) -> tuple[Any, ...]:
         """See `overspill.linalg.space.Space.dots`."""
-        vectors = list({id(x): x for pair in pairs for x in pair}.values())
-        places = {id(x): place for place, x in enumerate(vectors)}
-        indices = tuple((places[id(x)], places[id(y)]) for x, y in pairs)
+        vectors = list({x.name: x for pair in pairs for x in pair}.values())
+        places = {x.name: place for place, x in enumerate(vectors)}
+        indices = tuple((places[x.name], places[y.name]) for x, y in pairs)
         sums = _summed(_dots_of_chunks, vectors, (len(pairs),), indices)
         return tuple(sums.tolist())
 

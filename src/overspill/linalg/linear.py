@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any
 
 from overspill.errors import UsageError
@@ -33,7 +34,7 @@ def solve(
     `maxiter` is `maxiter_a_row` times the number of rows by default; the core's is `steps` times that.
     """
     for what, value in (("rtol", rtol), ("atol", atol)):
-        if not (isinstance(value, int | float) and 0 <= value < math.inf):
+        if not (isinstance(value, Real) and 0 <= value < math.inf):
             raise UsageError(f"{name} cannot use {what}={value!r}: pass a number that is not negative")
     problem = system(A, b, x0, M)
     if maxiter is None:

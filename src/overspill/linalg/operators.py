@@ -112,6 +112,11 @@ def is_lazy(A: Any) -> bool:
     return isinstance(A, CSRMatrix | Transposed | da.Array)
 
 
+def lies_on_device(A: Any) -> bool:
+    """Whether a matrix in memory is in a GPU's."""
+    return backend.is_device_array(A) or backend.is_device_array(getattr(A, "data", None))
+
+
 def shape_of(name: str, A: Any) -> tuple[int, int]:
     """The shape of what can be multiplied with vectors; one sentence for everything else."""
     shape = getattr(A, "shape", None)

@@ -1,11 +1,10 @@
 """Where a solver runs: in memory, over Dask graphs, or resident on a cluster's workers."""
 
 from collections.abc import Mapping
-from importlib import import_module
+from dataclasses import replace
 from typing import Any
 
 import dask.array as da
-from dask.base import get_scheduler
 from distributed import Client
 
 from overspill.linalg.graphs import Graphs
@@ -13,8 +12,11 @@ from overspill.linalg.operators import as_operator
 from overspill.linalg.preconditioner import Preconditioner
 from overspill.linalg.progress import Observer, Report
 from overspill.linalg.space import Core, InMemory, Space
+from overspill.linalg.spreading import client
 from overspill.sparse.matrix import CSRMatrix
 from overspill.sparse.transposed import Transposed
+
+__all__ = ["client", "run"]
 
 
 def run(
@@ -48,24 +50,20 @@ def run(
     cluster = client()
     report = Report(name, callback, cluster)
     if dask_vectors and callback is None and _can_be_resident(A, M, cluster):
-        resident: Any = import_module("overspill.linalg.resident")
-        results: tuple[tuple[Any, ...], Any] = resident.solve(core, A, vectors, M, options, progress=report)
-        return results
+        from overspill.linalg import resident  # which asks this module for the client
+
+        return resident.solve(core, A, vectors, M, options, progress=report)
     space: Space = Graphs() if dask_vectors else InMemory()
+    # Or each iteration would make the blocks anew; what does not fit is spilled.
     if isinstance(A, CSRMatrix):
-        A = A.persist()  # or each iteration would make its blocks anew; what does not fit is spilled
+        A = A.persist()
+    elif isinstance(A, Transposed):
+        A = replace(A, matrix=A.matrix.persist())
     if dask_vectors:
         vectors = dict(zip(vectors, space.keep(*vectors.values()), strict=True))
     if isinstance(M, Preconditioner):
         M = M.held(space, A)
-    vectors, rest = core(space, as_operator(A), as_operator(M), progress=report, **vectors, **options)
-    return vectors, rest  # type: ignore[return-value]
-
-
-def client() -> Client | None:
-    """The client that Dask's computations go to now, if they go to a cluster."""
-    owner = getattr(get_scheduler(), "__self__", None)
-    return owner if isinstance(owner, Client) else None
+    return core(space, as_operator(A), as_operator(M), progress=report, **vectors, **options)
 
 
 def _can_be_resident(A: Any, M: Any, cluster: Client | None) -> bool:
@@ -73,5 +71,6 @@ def _can_be_resident(A: Any, M: Any, cluster: Client | None) -> bool:
         return False
     if M is not None and not (isinstance(M, Preconditioner) and M.goes_with(A)):
         return False
-    resident: Any = import_module("overspill.linalg.resident")
-    return bool(resident.available(A))
+    from overspill.linalg import resident
+
+    return resident.available(A)

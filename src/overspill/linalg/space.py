@@ -6,7 +6,8 @@ NumPy and CuPy arrays, Dask arrays, or a worker's rows of a vector. Operators ar
 
 import functools
 import operator
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from overspill import backend
 from overspill.kernels import update
 
-Core = Any
+Core: TypeAlias = Callable[..., tuple[tuple[Any, ...], Any]]
 """A solver's mathematics: ``core(space, A, M, *, progress, **vectors, **options) -> (vectors, rest)``.
 
 It knows nothing of Dask, GPUs or workers. `A` and `M` are operators; `vectors` and the vectors of the result lie as the
@@ -100,7 +101,8 @@ class InMemory:
 def dots(*pairs: tuple[Any, Any]) -> Any:
     """``x^H y`` of each pair of arrays in memory: one array, where they lie, fit to be summed over workers."""
     xp: Any = backend.array_namespace(pairs[0][0]) if pairs else np
-    return xp.stack([xp.vdot(x, y) for x, y in pairs]) if pairs else np.empty(0)
+    distinct = {(id(x), id(y)): xp.vdot(x, y) for x, y in {(id(x), id(y)): (x, y) for x, y in pairs}.values()}
+    return xp.stack([distinct[id(x), id(y)] for x, y in pairs]) if pairs else np.empty(0)
 
 
 def gram(X: Any, Y: Any) -> Any:
