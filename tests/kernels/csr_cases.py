@@ -49,3 +49,10 @@ def assert_close(y: NDArray[Any], A: Any, x: NDArray[Any]) -> None:
     exact = A.astype(np.complex128) @ x.astype(np.complex128)
     bound = 3 * (most + 2) * unit * (abs(A).astype(np.float64) @ abs(x).astype(np.float64))
     assert (abs(y - exact) <= bound).all()
+
+
+def lane_steps(lengths: NDArray[Any], width: int) -> int:
+    """What rows of a warp take together, warp by warp."""
+    beside = 32 // width
+    warps = [lengths[first : first + beside] for first in range(0, len(lengths), beside)]
+    return sum(32 * -(-max(1, *rows.tolist()) // width) for rows in warps)

@@ -1,7 +1,8 @@
 // CUDA's threads on the host, one after the other, so that kernels can be tested where there is no GPU.
 //
 // Each thread of a thread block is a context of its own, which runs until it waits for others: at __syncthreads, or at
-// a shuffle or __syncwarp, which wait for the whole warp. Blocks run one after the other, so that shared memory can be static.
+// a shuffle or __syncwarp, which wait for the whole warp. Blocks run one after the other, so that shared memory can be
+// static.
 #include <setjmp.h>
 #include <ucontext.h>
 

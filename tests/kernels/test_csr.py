@@ -15,7 +15,7 @@ import pytest
 import overspill.kernels
 from cases import matrix
 from kernels import host_cupy
-from kernels.csr_cases import COLUMNS, ROWS, assert_close, csr
+from kernels.csr_cases import COLUMNS, ROWS, assert_close, csr, lane_steps
 from overspill.errors import ArrayError
 from overspill.kernels import csr as dispatching
 from overspill.kernels import csr_choice, csr_sources
@@ -205,13 +205,6 @@ def test_operands_of_other_shapes_are_refused() -> None:
         dispatching.matvec(A, np.ones(201))
     with pytest.raises(ArrayError, match="does not match the 201 rows"):
         dispatching.rmatvec(A, np.ones((300, 2)))
-
-
-def lane_steps(lengths: Any, width: int) -> int:
-    """What rows of a warp take together, warp by warp."""
-    beside = 32 // width
-    warps = [lengths[first : first + beside] for first in range(0, len(lengths), beside)]
-    return sum(32 * -(-max(1, *rows.tolist()) // width) for rows in warps)
 
 
 @pytest.mark.parametrize("case", [case for case in ROWS if case not in ("all empty", "no rows")])

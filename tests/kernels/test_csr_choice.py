@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kernels.test_csr import lane_steps
+from kernels.csr_cases import lane_steps
 from overspill.kernels import csr_choice
 
 PROCESSORS = 132

@@ -3,9 +3,9 @@
 // Shapes: indptr (rows + 1), indices and data (nnz), X (columns, k), Y (rows, k), the last two of any strides, which
 // count elements. V is the type of the matrix's values, T that of X, Y and all sums, I that of indices.
 //
-// Launch: (ceil(rows / (256 / LANES)), ceil(k / (ACROSS * EACH))) blocks of 256 threads. Of a row's lanes, ACROSS beside
-// each other share an entry and own EACH neighbouring columns of X and Y each; LANES / ACROSS entries are taken at a
-// time, and DEEP such steps at once, so that many loads are under way. If WIDE, rows of X lie one after the other,
+// Launch: (ceil(rows / (256 / LANES)), ceil(k / (ACROSS * EACH))) blocks of 256 threads. Of a row's lanes, ACROSS
+// beside each other share an entry and own EACH neighbouring columns of X and Y each; LANES / ACROSS entries are taken
+// at a time, and DEEP such steps at once, so that many loads are under way. If WIDE, rows of X lie one after the other,
 // aligned, with k a multiple of EACH, and a lane reads its EACH values in one load of 16 bytes. Additions happen in an
 // order that depends on these numbers alone: the same bits each time.
 #include "csr_numbers.cuh"

@@ -37,8 +37,8 @@ def rmatvec(block: Any, x: Any) -> Any:
     """Queue ``block.T @ x`` on the current stream; see `overspill.kernels.csr.rmatvec`.
 
     Products are added as whole numbers, in any order: with c entries in a column, fewer than 2^h, what this adds to the
-    error of each product's rounding is at most c max|A| max|x| 2^(2h - 121), in single precision 2^(h - 58), and one
-    rounding of the sum. The first product of a block waits for the device.
+    error of each product's rounding is at most c max|A| max|x| 2^(2h - 121), in single precision 2^(h - 58), and two
+    roundings of the sum. The first product of a block waits for the device.
     """
     dtype = np.result_type(block.dtype, x.dtype)
     x, width = x.astype(dtype, copy=False), block.shape[1]
@@ -92,8 +92,7 @@ def columns(block: Any, x: Any) -> Any:
     across, each = csr_sources.across(x.dtype.name, by_rows=by_rows)
     aligned = x.data.ptr % 16 == 0 and x.strides[0] % 16 == 0
     wide = by_rows and aligned and k % each == 0
-    narrow, broad = csr_sources.COLUMN_LANES
-    lanes = narrow if block.nnz <= 16 * rows else broad
+    lanes = csr_sources.COLUMN_LANES
     strides = [np.int64(step // x.itemsize) for step in (*x.strides, *y.strides)]
     types = data.dtype.name, x.dtype.name, indices.dtype.name
     kernel("csr_columns", "csr_columns", *types, lanes, across, each, wide)(

@@ -1,17 +1,18 @@
-// y = A x, A in CSR with rows of any lengths: merge-path (Merrill and Garland, "Merge-based parallel sparse matrix-vector
-// multiplication", SC 2016).
+// y = A x, A in CSR with rows of any lengths: merge-path (Merrill and Garland, "Merge-based parallel sparse
+// matrix-vector multiplication", SC 2016).
 //
 // The ends of the rows, indptr[1:], and the entries 0..nnz-1 are merged in order into one list of rows + nnz items, the
 // end of a row after its entries, which is cut into tiles of TILE items, the last one shorter. A tile is a block's
-// work; within it each thread owns ITEMS items in order. An empty row costs one item, a long row spreads over many tiles.
+// work; within it each thread owns ITEMS items in order. An empty row costs one item, a long row spreads over many
+// tiles.
 //
 // Shapes: indptr (rows + 1), indices and data (nnz), x (columns), y (rows); tile_rows (tiles + 1): row ends before each
-// tile, so that tile_rows[t + 1] is the row under way where tile t ends; carry (tiles): its sum so far in that tile. V is
-// the type of the matrix's values, T that of x, y and all sums, I that of indices.
+// tile, so that tile_rows[t + 1] is the row under way where tile t ends; carry (tiles): its sum so far in that tile. V
+// is the type of the matrix's values, T that of x, y and all sums, I that of indices.
 //
 // Launch, in this order: csr_merge_tiles, once a matrix, a thread a boundary between tiles; csr_merge, a block of 256
-// threads a tile, writes y, each row by the block where it ends; csr_merge_carries, a thread a tile, adds to y what rows had
-// before. Additions happen in an order that depends on indptr alone: the same bits each time.
+// threads a tile, writes y, each row by the block where it ends; csr_merge_carries, a thread a tile, adds to y what
+// rows had before. Additions happen in an order that depends on indptr alone: the same bits each time.
 #include "csr_numbers.cuh"
 
 constexpr int THREADS = 256;

@@ -42,9 +42,9 @@ __device__ __forceinline__ Complex<R> multiply_add(Complex<R> sum, Complex<S> a,
     return {re * x.re + (-im * x.im + sum.re), re * x.im + (im * x.re + sum.im)};
 }
 
-// Loads that happen only where `live`, else give zero, without a branch: so many of them can be under way at once, which
-// the compiler does not promise of conditional expressions (tests that run kernels on the host bring their own). What is read once shall not drive from the caches what is
-// read again; neither is written meanwhile.
+// Loads that happen only where `live`, else give zero, without a branch: so many of them can be under way at once,
+// which the compiler does not promise of conditional expressions (tests that run kernels on the host bring their own).
+// What is read once shall not drive from the caches what is read again; neither is written meanwhile.
 #ifndef CSR_LOADS
 #define CSR_LOAD(NAME, HOW, T, BITS, REGISTER)                                                       \
     __device__ __forceinline__ T NAME(bool live, const T* p) {                                       \

@@ -1,20 +1,20 @@
 // y = A^T x, A in CSR, without a transposed copy: products are added where their columns are, in whole numbers, whose
 // sum is the same in whatever order they arrive.
 //
-// Every product a x is less than 1 in units of 2^(e_a + e_x), where |a| < 2^e_a and |x| < 2^e_x for all that are finite. With
-// fewer than 2^HEAD entries in each column it is rounded to a multiple of 2^(HEAD - 62) units, and the sum of a column stays
-// within 2^62 of these multiples. What rounding left, for double precision, is rounded to a multiple of
-// 2^(2 HEAD - 125) units and summed by itself. Single precision does without: products are exact in double precision.
-// Of complex numbers both parts are less than 2 units: HEAD is one more. Products that are infinite or no
+// Every product a x is less than 1 in units of 2^(e_a + e_x), where |a| < 2^e_a and |x| < 2^e_x for all that are
+// finite. With fewer than 2^HEAD entries in each column it is rounded to a multiple of 2^(HEAD - 62) units, and the sum
+// of a column stays within 2^62 of these multiples. What rounding left, for double precision, is rounded to a multiple
+// of 2^(2 HEAD - 125) units and summed by itself. Single precision does without: products are exact in double
+// precision. Of complex numbers both parts are less than 2 units: HEAD is one more. Products that are infinite or no
 // numbers are added to y itself, where any order gives the same.
 //
 // Shapes: indptr (rows + 1), indices and data (nnz), x (rows), y (columns), zeros before; sums (columns, parts, limbs),
 // zeros before: 64-bit, two parts if T is complex, one limb if T is of single precision and two if not; exponents:
 // one integer each, the lowest before. V is the type of the matrix's values, T that of x and y, I that of indices.
 //
-// Launch: csr_exponent for data, once a matrix, and for x: any number of blocks of 256 threads, each thread every so manieth
-// number. csr_transposed: a block of 256 threads for each tile of csr_merge.cu, a thread takes every 256th of a tile's
-// entries and finds their rows by bisection. csr_transposed_finish: a thread a column.
+// Launch: csr_exponent for data, once a matrix, and for x: any number of blocks of 256 threads, each thread every so
+// manieth number. csr_transposed: a block of 256 threads for each tile of csr_merge.cu, a thread takes every 256th of a
+// tile's entries and finds their rows by bisection. csr_transposed_finish: a thread a column.
 #include "csr_numbers.cuh"
 
 constexpr int THREADS = 256;

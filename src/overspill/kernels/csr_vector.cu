@@ -1,12 +1,12 @@
 // y = A x, A in CSR with rows of about the same length: LANES neighbouring lanes of a warp, a power of two, to a row.
 //
-// Shapes: indptr (rows + 1), indices and data (nnz), x (columns), y (rows). V is the type of the matrix's values, T that
-// of x, y and all sums, I that of indices.
+// Shapes: indptr (rows + 1), indices and data (nnz), x (columns), y (rows). V is the type of the matrix's values, T
+// that of x, y and all sums, I that of indices.
 //
-// Launch: (ceil(rows / (rounds * 8 * ROWS * 32 / LANES))) blocks of 256 threads. A block owns as many consecutive rows, and
-// goes through them in rounds; in a round each of its 8 warps owns ROWS * 32 / LANES consecutive rows, and each lane
-// takes every LANES-th entry of ROWS of them at the same time, so that many loads are under way at once. Where a round
-// begins and ends is read a round ahead. Lanes then trade partial sums, so that every sum ends in one lane, which
+// Launch: (ceil(rows / (rounds * 8 * ROWS * 32 / LANES))) blocks of 256 threads. A block owns as many consecutive rows,
+// and goes through them in rounds; in a round each of its 8 warps owns ROWS * 32 / LANES consecutive rows, and each
+// lane takes every LANES-th entry of ROWS of them at the same time, so that many loads are under way at once. Where a
+// round begins and ends is read a round ahead. Lanes then trade partial sums, so that every sum ends in one lane, which
 // writes it. The order of additions depends on LANES and ROWS alone: the same bits each time.
 #include "csr_numbers.cuh"
 
