@@ -69,6 +69,7 @@ def _systems() -> list[System]:
     ring = beside(20, -1.0, 2.0, -1.0).tolil()
     ring[0, -1] = ring[-1, 0] = -1.0
     around = np.cos(2 * np.pi * np.arange(20) / 20) + np.sin(6 * np.pi * np.arange(20) / 20)
+    steep = sp.diags_array(np.logspace(0, 1.5, size))
     scale = sp.diags_array(np.logspace(0, 0.7, size))
     return [
         System("spd", A, b, hermitian=True, definite=True),
@@ -77,6 +78,7 @@ def _systems() -> list[System]:
         System("an exact first guess", A, A @ b, b.copy(), hermitian=True, definite=True),
         System("nothing to do", A, np.zeros(size), rng.standard_normal(size), hermitian=True, definite=True),
         System("badly scaled", sp.csr_array(scale @ A @ scale), b, hermitian=True, definite=True),
+        System("ill-conditioned", sp.csr_array(steep @ A @ steep), b, hermitian=True, definite=True),
         System("singular and consistent", ring.tocsr(), around, hermitian=True, definite=True),
         System("one equation", sp.csr_array([[4.0]]), np.array([2.0]), hermitian=True, definite=True),
         System("indefinite", sp.csr_array(A - 0.7 * sp.eye_array(size)), b, hermitian=True),
