@@ -36,10 +36,8 @@ class NCCL:
         self.mesh = mesh
         self.rank, self.size = mesh.rank, mesh.size
         # All must be there: NCCL's own start waits for ever too.
-        identifier = bytes(byte % 256 for byte in nccl.get_unique_id()) if self.rank == 0 else b""
-        chosen = mesh.allgather(identifier)[0]
-        signed = tuple(byte - 256 if byte > 127 else byte for byte in chosen)
-        self._nccl = nccl.NcclCommunicator(self.size, signed, self.rank)
+        identifier = nccl.get_unique_id() if self.rank == 0 else b""
+        self._nccl = nccl.NcclCommunicator(self.size, mesh.allgather(identifier)[0], self.rank)
         self._stream = cupy.cuda.Stream(non_blocking=True)
         self._ready = cupy.cuda.Event(disable_timing=True)
         self._done = cupy.cuda.Event(disable_timing=True)
