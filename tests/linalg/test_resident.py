@@ -26,7 +26,7 @@ from linalg.cores import (
     runs_out_of_memory,
 )
 from overspill.cluster import Cluster
-from overspill.errors import MemoryBudgetError
+from overspill.errors import ClusterError, MemoryBudgetError
 from overspill.linalg import cg, resident
 from overspill.linalg.resident import reporting
 from overspill.sparse import CSRMatrix
@@ -164,21 +164,43 @@ def test_a_task_starts_no_round_that_would_wait_for_it(two_workers: Cluster) -> 
     assert two_workers.client.submit(available_within).result() == (False, True)
 
 
+def solve_beside_a_killed_worker(cluster: Cluster, A: CSRMatrix) -> Any:
+    told: list[int] = []
+    client = cluster.client
+    client.run(setattr, reporting, "CHECKPOINT_S", 0.2)
+
+    def progress(iteration: int, residual: float, **restart: Any) -> None:
+        told.append(iteration)
+        if len(told) == 8:  # some two seconds later
+            os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+
+    x = da.zeros(A.shape[0], chunks=(A.row_chunks,))
+    return resident.solve(counts_until_it_has_restarted, A, {"x": x}, None, {}, progress=progress)
+
+
 @pytest.mark.slow
 def test_when_a_worker_is_killed_the_others_go_on_from_the_last_checkpoint() -> None:
-    told: list[int] = []
     with osp.cluster(gpu=False, n_workers=2, threads_per_worker=1, memory="256MiB", dashboard_address=None) as cluster:
-        client = cluster.client
-        client.run(setattr, reporting, "CHECKPOINT_S", 0.2)
-        A = identity(40_000, blocks=4)
-        x = da.zeros(A.shape[0], chunks=(A.row_chunks,))
-
-        def progress(iteration: int, residual: float, **restart: Any) -> None:
-            told.append(iteration)
-            if len(told) == 8:  # some two seconds later
-                os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
-
-        (y,), iterations = resident.solve(counts_until_it_has_restarted, A, {"x": x}, None, {}, progress=progress)
+        (y,), iterations = solve_beside_a_killed_worker(cluster, identity(40_000, blocks=4))
         found = y.compute()
     assert iterations == 10
     assert found.min() == found.max() > 10
+
+
+@pytest.mark.slow
+def test_a_matrix_that_died_with_a_worker_is_named() -> None:
+    with osp.cluster(gpu=False, n_workers=2, threads_per_worker=1, memory="256MiB", dashboard_address=None) as cluster:
+        A = CSRMatrix.from_scipy(scipy.sparse.eye_array(40_000), blocks=4)
+        with pytest.raises(ClusterError, match="blocks of the matrix were lost"):
+            solve_beside_a_killed_worker(cluster, A)
+
+
+@pytest.mark.slow
+def test_a_result_that_died_with_a_worker_is_missed_at_once() -> None:
+    with osp.cluster(gpu=False, n_workers=2, threads_per_worker=1, memory="256MiB", dashboard_address=None) as cluster:
+        A = identity(40_000, blocks=4)
+        x, info = cg(A, vector(A))
+        assert info == 0
+        os.kill(next(iter(cluster.client.run(os.getpid).values())), signal.SIGKILL)
+        with pytest.raises(ClusterError, match="result was lost with the worker"):
+            x.compute()

@@ -3,12 +3,13 @@
 import secrets
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 from distributed import Client, Future, Worker, wait
+from distributed.client import FuturesCancelledError
 from distributed.comm.addressing import get_address_host
 
 from overspill.errors import ClusterError
@@ -144,8 +145,12 @@ def await_all(
     """
     pending = dict(zip(futures, workers, strict=True))
     while pending:
-        with suppress(TimeoutError):
+        try:
             wait(list(pending), timeout=LOOK_S, return_when="FIRST_COMPLETED")
+        except TimeoutError:
+            pass
+        except FuturesCancelledError:  # by the scheduler: what they need has died, and nothing tells how to make it
+            raise WorkerLostError() from None
         tell()
         for future in [future for future in pending if future.done()]:
             del pending[future]

@@ -10,6 +10,7 @@ from typing import Any
 import dask.array as da
 from dask.core import flatten
 from distributed import Client, Future, Lock, futures_of, get_worker, wait
+from distributed.client import FuturesCancelledError
 
 from overspill import backend, memory
 from overspill.errors import ClusterError
@@ -108,7 +109,7 @@ def solve(
     Raises
     ------
     ClusterError
-        If all workers have gone, and no other one comes.
+        If all workers have gone and no other one comes, or blocks of the matrix that cannot be made again were lost.
     MemoryBudgetError
         If the vectors do not fit beside the matrix.
     """
@@ -157,9 +158,15 @@ def _round(
 ) -> tuple[tuple[da.Array, ...], Any]:
     workers = sorted(client.nthreads())
     blocks = A.persist()
+    try:
+        wait(blocks)
+    except FuturesCancelledError:
+        raise ClusterError(
+            "blocks of the matrix were lost with the worker that held them, and nothing tells how to make them again: "
+            "make the matrix anew, or take it from a file or a generator"
+        ) from None
     if blocks.nnz is None:
         blocks = blocks.compute_nnz()
-    wait(blocks)
     costs = [(block.nnz or 0) + block.rows for block in blocks.blocks]
     parts = placement.runs(costs, len(workers))
     futures = _by_key(blocks)
