@@ -145,8 +145,8 @@ def test_all_types(side: Side, dtype: str, other: str, index: str, case: str, re
     assert_close(side.transposed_product(A, Z), A.T.tocsr(), Z)
 
 
-def test_a_row_of_a_million(side: Side) -> None:
-    width = 20_000 if side.name == "host" else 1_000_000
+def test_a_long_row(side: Side) -> None:
+    width = 1_000_000 if side.name == "cuda" else 20_000
     A = csr(np.concatenate([np.full(50, 2), [width], np.full(50, 2)]), width, "float64")
     x, z = matrix((width,), "float64", 1), matrix((101,), "float64", 2)
     assert_close(side.product(A, x), A, x)

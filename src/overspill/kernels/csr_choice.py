@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-WIDTHS = (1, 2, 4, 8, 16, 32)
+WIDTHS = (2, 4, 8, 16, 32)
 """Lanes of a warp that a row may be given."""
 
-MORE_LANES = 1.25
-"""Lane-steps, against the fewest, that a row of more lanes may take: its loads are of fewer lines."""
+MORE_LANES = 1.34
+"""Lane-steps, against the fewest, that a row of more lanes may take: its loads are of fewer lines. Rows of 5 take 8."""
 
 UNEVEN = 2.5
 """Lane-steps for each row and entry above which merge-path, which takes more instructions for each, is faster."""
 
-RESIDENT_WARPS = 32
+RESIDENT_WARPS = 40
 """Warps of the row kernel that a multiprocessor holds."""
 
 ALWAYS_STEPS, DELAY = 32, 8
@@ -26,7 +26,7 @@ def lanes(rows: int, nnz: int, slots: Sequence[int], longest: int, multiprocesso
     rows, nnz
         Of the block.
     slots
-        Lane-steps that all rows take with 1, 2, ... 32 lanes each, rows of a warp waiting for its longest.
+        Lane-steps that all rows take with 2, 4, ... 32 lanes each, rows of a warp waiting for its longest.
     longest
         Entries of the longest row.
     multiprocessors
@@ -36,7 +36,7 @@ def lanes(rows: int, nnz: int, slots: Sequence[int], longest: int, multiprocesso
     --------
     Sixteen entries in each row:
 
-    >>> lanes(1000, 16_000, [16_000] * 5 + [32_000], 16, 132)
+    >>> lanes(1000, 16_000, [16_000] * 4 + [32_000], 16, 132)
     16
     """
     fewest = min(slots)

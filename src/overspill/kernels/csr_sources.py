@@ -35,7 +35,7 @@ COLUMN_LANES = 16
 
 def rows_at_once(dtype: str) -> int:
     """Rows of which a lane takes entries at the same time."""
-    return 32 // ITEMSIZE[dtype]
+    return min(4, 32 // ITEMSIZE[dtype])  # more take registers that more warps make better use of
 
 
 def across(dtype: str, *, by_rows: bool) -> tuple[int, int]:
