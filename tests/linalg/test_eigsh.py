@@ -145,6 +145,12 @@ def test_smallest_of_an_indefinite_matrix() -> None:
         osp.linalg.eigsh(A, 5, which="SM", M=M)
 
 
+def test_indefinite_preconditioner() -> None:
+    A = laplacian(12)
+    with pytest.raises(osp.ConvergenceError, match=r"M is not positive definite .*: pass another M="):
+        osp.linalg.eigsh(A, 5, which="SM", M=scipy.sparse.diags_array(np.linspace(-1, 1, 144)))
+
+
 def test_singular_and_preconditioned() -> None:
     """The Laplacian of a graph of three parts: zero three times."""
     parts = [scipy.sparse.csgraph.laplacian(scipy.sparse.diags_array([1.0, 1.0], offsets=[-1, 1], shape=(30, 30)))] * 3

@@ -25,7 +25,16 @@ from overspill.linalg.basis import (
     symmetric,
 )
 from overspill.linalg.space import Operator, Progress, Space
-from overspill.linalg.spectrum import HONEST, Reason, Spectrum, ended_in_words, judged, residual_norms, rounding_of
+from overspill.linalg.spectrum import (
+    HONEST,
+    EndedError,
+    Reason,
+    Spectrum,
+    ended_in_words,
+    judged,
+    residual_norms,
+    rounding_of,
+)
 
 INNER_RTOL = 0.1
 """What the inner iterations bring ``sqrt(r^H M r)`` down to: less brings outer iterations little, and costs more."""
@@ -124,6 +133,8 @@ def _directions(space: Space, A: Operator, M: Operator, R: Any) -> Any:
     R, Z = space.keep(R, _each(space, M, R))
     D, P = None, Z
     rho = _diagonal(space, R, Z)
+    if (rho < 0).any():
+        raise EndedError(Reason.INDEFINITE_M)
     goal = INNER_RTOL**2 * rho
     active = rho > goal
     for _ in range(INNER_MAXITER):

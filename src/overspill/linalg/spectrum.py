@@ -30,6 +30,7 @@ class Reason(Enum):
     NOT_HERMITIAN = ("A is not Hermitian: what it makes of the vectors found is another", "check A")
     NOT_ADJOINT = ("the adjoint of A is that of another matrix", "check rmatvec=")
     INDEFINITE = ("A is not positive definite, as M= asks for", "leave out M=, or shift A")
+    INDEFINITE_M = ("M is not positive definite", "pass another M=, or leave it out")
 
     def __init__(self, what: str, advice: str) -> None:
         self.what = what
