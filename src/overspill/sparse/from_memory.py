@@ -1,6 +1,6 @@
 """Row blocks of a matrix that this process has in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -98,7 +98,7 @@ def _cut(whole: RowBlock, start: int, stop: int) -> tuple[Block, RowBlock]:
     return Block(stop - start, window, last - first), part
 
 
-def _placed(name: str, parts: Sequence[RowBlock]) -> Mapping[Any, Any]:
+def _placed(name: str, parts: list[RowBlock]) -> Mapping[Any, Any]:
     """The blocks by key: on the active client's workers, contiguous runs of them on each, or in the graph itself."""
     keys = [(name, i) for i in range(len(parts))]
     try:
@@ -109,10 +109,13 @@ def _placed(name: str, parts: Sequence[RowBlock]) -> Mapping[Any, Any]:
         return {key: DataNode(key, part) for key, part in zip(keys, parts, strict=True)}
     # Past the scheduler, which would have them as bytes, where that surely is possible.
     direct = all(get_address_host(worker) in ("127.0.0.1", "::1") for worker in workers)
-    futures: dict[Any, Any] = {}
+    placed: dict[Any, Any] = {}
     for number, worker in enumerate(workers):
-        low, high = (len(parts) * end // len(workers) for end in (number, number + 1))
-        run = dict(zip(keys[low:high], parts[low:high], strict=True))
-        if run:
-            futures |= client.scatter(run, workers=[worker], direct=direct, hash=False)
-    return {key: futures[key] for key in keys}
+        run = slice(*(len(parts) * end // len(workers) for end in (number, number + 1)))
+        if not parts[run]:
+            continue
+        # Not by keys of their own but by new ones, of which `keys` become other names: data under a key whose last
+        # holder lets go at this moment may be dropped with it.
+        futures = client.scatter(parts[run], workers=[worker], direct=direct, hash=False)
+        placed |= dict(zip(keys[run], futures, strict=True))
+    return placed
