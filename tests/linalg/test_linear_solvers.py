@@ -36,7 +36,7 @@ def test_over_graphs_it_takes_the_same_steps(name: str, what: str) -> None:
     system = SYSTEMS[what]
     expected: list[Any] = []
     kind = {"callback_type": "x"} if name == "gmres" else {}
-    rtol = 1e-4
+    rtol = 1e-3
     x, _ = SOLVERS[name].solve(
         system.A, system.b, system.x0, rtol=rtol, callback=lambda x: expected.append(x.copy()), **kind
     )
@@ -46,9 +46,8 @@ def test_over_graphs_it_takes_the_same_steps(name: str, what: str) -> None:
     assert info == 0
     assert type(y) is np.ndarray
     assert residual(system, y) <= 1.01 * rtol
-    assert abs(len(count) - len(expected)) <= 2 + len(expected) // 10
-    if what != "singular and consistent":
-        assert np.linalg.norm(x - y) <= 3e3 * rtol * max(np.linalg.norm(x), 1)
+    assert len(count) == len(expected)
+    np.testing.assert_allclose(y, x, rtol=0, atol=(1e-3 if y.dtype.char in "fF" else 1e-9) * max(np.abs(x).max(), 1))
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -73,11 +72,11 @@ def test_dask_arrays_give_dask_arrays(name: str) -> None:
     system = SYSTEMS["spd"]
     b = da.from_array(system.b, chunks=25)
     A = da.from_array(system.A.toarray(), chunks=(20, 30))
-    x, info = SOLVERS[name].solve(A, b, rtol=1e-4)
+    x, info = SOLVERS[name].solve(A, b, rtol=1e-2)
     assert info == 0
     assert isinstance(x, da.Array)
     assert x.chunks == (A.chunks[0],)
-    assert residual(system, x.compute()) <= 1.01e-4
+    assert residual(system, x.compute()) <= 1.01e-2
 
 
 def test_a_dask_solution_is_held_and_holds_nothing_else() -> None:
@@ -102,9 +101,9 @@ def test_every_kind_of_matrix() -> None:
         (osp.linalg.LinearOperator(system.A.shape, lambda x: system.A @ x, dtype=np.complex64), system.b.astype("f4")),
     ]
     for A, right in kinds:
-        x, info = osp.linalg.cg(A, right, rtol=1e-4)
+        x, info = osp.linalg.cg(A, right, rtol=1e-2)
         assert info == 0
-        assert residual(system, np.asarray(x)) <= 1.01e-4
+        assert residual(system, np.asarray(x)) <= 1.01e-2
 
 
 def test_integers_are_taken_as_double_precision() -> None:
@@ -174,10 +173,10 @@ def test_on_devices(xp: ModuleType) -> None:
     b = xp.asarray(system.b)
     preconditioners = (osp.linalg.block_jacobi(A, 7), osp.linalg.jacobi(A), osp.linalg.chebyshev(A, 2, (0.1, 20)), None)
     for solver, M in zip(SOLVERS.values(), preconditioners, strict=True):
-        x, info = solver.solve(A, b, rtol=1e-4, M=M)
+        x, info = solver.solve(A, b, rtol=1e-3, M=M)
         assert info == 0
         assert type(x) is xp.ndarray
-        assert residual(system, x if xp is np else x.get()) <= 1.01e-4
+        assert residual(system, x if xp is np else x.get()) <= 1.01e-3
 
 
 def test_in_device_memory(xp: ModuleType) -> None:
