@@ -14,7 +14,9 @@ def chosen(lengths: np.ndarray, repeated: int = 1) -> int | None:
     return csr_choice.lanes(rows, nnz, slots, int(lengths.max()), PROCESSORS)
 
 
-@pytest.mark.parametrize(("length", "lanes"), [(1, 1), (2, 2), (4, 4), (7, 8), (8, 8), (16, 16), (27, 32), (900, 32)])
+@pytest.mark.parametrize(
+    ("length", "lanes"), [(1, 2), (2, 2), (4, 4), (5, 8), (7, 8), (8, 8), (16, 16), (27, 32), (900, 32)]
+)
 def test_lanes_follow_the_length_of_rows(length: int, lanes: int) -> None:
     assert chosen(np.full(1024, length), 1000) == lanes
 

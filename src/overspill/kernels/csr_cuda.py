@@ -8,7 +8,7 @@ import numpy as np
 from overspill.kernels import csr_facts, csr_sources
 from overspill.kernels.csr_facts import THREADS, arrays, kernel, remembered
 
-MOST_ROUNDS = 8
+MOST_ROUNDS = 16
 """Rounds in which a thread block of the row kernel goes through its rows: all but the first are read ahead."""
 
 
