@@ -26,7 +26,7 @@ class ConvergenceWarning(UserWarning):
 
 
 class ConvergenceError(OverspillError, RuntimeError):
-    """An iteration that did not get to its result, and why; with `eigenvalues` and `eigenvectors` as far as they are."""
+    """An iteration that did not get to its result, and why; `eigenvalues` and `eigenvectors` are what it found."""
 
     def __init__(self, message: str, eigenvalues: object = None, eigenvectors: object = None) -> None:
         super().__init__(message)

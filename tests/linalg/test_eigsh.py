@@ -12,6 +12,7 @@ import scipy.io
 import scipy.linalg
 import scipy.sparse
 import scipy.sparse.linalg
+from tests.linalg.residences import RESIDENCES, here, on
 
 import overspill as osp
 from overspill import backend
@@ -45,7 +46,7 @@ def wanted(A: Any, k: int, which: str) -> np.ndarray:
 def check(A: Any, w: Any, v: Any, values: np.ndarray, tol: float) -> None:
     scale = abs(A).max()
     assert abs(w - values).max() <= tol * scale
-    v = backend.to_numpy(v.compute() if isinstance(v, da.Array) else v)
+    v = here(v)
     assert abs(A @ v - v * w).max() <= tol * scale
     assert abs(v.conj().T @ v - np.eye(len(w))).max() <= tol
 
@@ -90,14 +91,16 @@ def test_kinds_of_matrices(make: Any) -> None:
     check(A, w, v, wanted(A.toarray(), 4, "LA"), 1e-12)
 
 
+@pytest.mark.parametrize("residence", RESIDENCES)
 @pytest.mark.parametrize("preconditioned", [False, True])
-def test_over_graphs(preconditioned: bool) -> None:
+def test_over_graphs(residence: str, preconditioned: bool) -> None:
     A = laplacian(8)
-    lazy = osp.sparse.CSRMatrix.from_scipy(A, blocks=2)
+    lazy = on(residence, osp.sparse.CSRMatrix.from_scipy(A, blocks=2))
     with dask.config.set(scheduler="synchronous"):
         M = osp.linalg.jacobi(lazy) if preconditioned else None
         w, v = osp.linalg.eigsh(lazy, 3, which="SA", M=M, tol=1e-6)
         assert isinstance(v, da.Array)
+        assert backend.residence_of(v._meta) == residence
         assert v.chunks == (lazy.row_chunks, (3,))
         check(A, w, v, wanted(A.toarray(), 3, "SA"), 1e-5)
 

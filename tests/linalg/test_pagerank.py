@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import scipy.sparse.linalg
+from tests.linalg.residences import RESIDENCES, here, on
 
 import overspill as osp
 from overspill import backend
@@ -93,13 +94,14 @@ def test_kinds_of_matrices(make: Any) -> None:
     assert abs(osp.linalg.pagerank(make(graph())) - osp.linalg.pagerank(graph())).max() < 1e-16
 
 
-def test_over_graphs() -> None:
+@pytest.mark.parametrize("residence", RESIDENCES)
+def test_over_graphs(residence: str) -> None:
     A = graph()
     with dask.config.set(scheduler="synchronous"):
         for lazy in (osp.sparse.CSRMatrix.from_scipy(A, blocks=2), da.from_array(A.toarray(), chunks=(17, 12))):
-            x = osp.linalg.pagerank(lazy, personalization=shares(1), tol=1e-10)
+            x = osp.linalg.pagerank(on(residence, lazy), personalization=shares(1), tol=1e-10)
             assert isinstance(x, da.Array)
-            assert abs(x.compute() - osp.linalg.pagerank(A, personalization=shares(1), tol=1e-10)).max() < 1e-14
+            assert abs(here(x) - osp.linalg.pagerank(A, personalization=shares(1), tol=1e-10)).max() < 1e-14
 
 
 def test_single_precision() -> None:

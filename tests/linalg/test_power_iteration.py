@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import scipy.sparse.linalg
+from tests.linalg.residences import RESIDENCES, here, on
 
 import overspill as osp
 from overspill import backend
@@ -60,16 +61,17 @@ def test_kinds_of_matrices(make: Any) -> None:
     assert value == pytest.approx(dominant(matrix()).real)
 
 
-def test_over_graphs() -> None:
+@pytest.mark.parametrize("residence", RESIDENCES)
+def test_over_graphs(residence: str) -> None:
     A = matrix()
     with dask.config.set(scheduler="synchronous"):
         for lazy in (
             osp.sparse.CSRMatrix.from_scipy(scipy.sparse.csr_array(A), blocks=2),
             da.from_array(A, chunks=(17, 12)),
         ):
-            value, v = osp.linalg.power_iteration(lazy, rtol=1e-10)
+            value, v = osp.linalg.power_iteration(on(residence, lazy), rtol=1e-10)
             assert isinstance(v, da.Array)
-            assert np.linalg.norm(A @ v.compute() - value * v.compute()) <= 1e-9 * abs(value)
+            assert np.linalg.norm(A @ here(v) - value * here(v)) <= 1e-9 * abs(value)
 
 
 def test_zeros() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import scipy.sparse.linalg
+from tests.linalg.residences import RESIDENCES, here, on
 
 import overspill as osp
 from overspill import backend
@@ -21,10 +22,6 @@ def matrix(shape: tuple[int, int], dtype: Any = "float64") -> np.ndarray:
     rng = np.random.default_rng(shape[0])
     parts = rng.standard_normal((2, *shape)) * (rng.random(shape) < 0.25) * 0.8 ** np.arange(shape[1])
     return (parts[0] + (1j * parts[1] if np.dtype(dtype).kind == "c" else 0)).astype(dtype)
-
-
-def here(x: Any) -> np.ndarray:
-    return backend.to_numpy(x.compute() if isinstance(x, da.Array) else x)
 
 
 def check(A: np.ndarray, found: Any, which: str, k: int, tol: float) -> None:
@@ -66,16 +63,19 @@ def test_kinds_of_matrices(make: Any, shape: tuple[int, int]) -> None:
     check(A, osp.linalg.svds(make(A), 3, solver="randomized", n_iter=20), "LM", 3, 1e-8)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_over_graphs(shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize("residence", RESIDENCES)
+@pytest.mark.parametrize("shape", SHAPES[1:])
+def test_over_graphs(residence: str, shape: tuple[int, int]) -> None:
     A = matrix(shape, "complex128")
     with dask.config.set(scheduler="synchronous"):
         for lazy in (
             osp.sparse.CSRMatrix.from_scipy(scipy.sparse.csr_array(A), blocks=2),
             da.from_array(A, chunks=(17, 12)),
         ):
+            lazy = on(residence, lazy)
             found = osp.linalg.svds(lazy, 2, ncv=5, tol=1e-6)
             assert isinstance(found[0], da.Array)
+            assert backend.residence_of(found[0]._meta) == residence
             assert found[2].shape == (2, shape[1])
             check(A, found, "LM", 2, 1e-5)
             check(A, osp.linalg.svds(lazy, 2, solver="randomized"), "LM", 2, 1e-2)

@@ -8,10 +8,9 @@ import numpy as np
 from dask.base import compute, persist
 from dask.delayed import delayed
 
-from overspill import backend
 from overspill.errors import ArrayError, ConvergenceError, DTypeError, UsageError
 from overspill.linalg import place
-from overspill.linalg.arguments import as_vector, system
+from overspill.linalg.arguments import as_given, as_vector, system
 from overspill.linalg.operators import as_operator, shape_of
 from overspill.linalg.progress import logger
 from overspill.linalg.space import Operator, Progress, Space
@@ -173,8 +172,7 @@ def _shares(name: str, given: Any, ones: Any, A: Any) -> Any:
         )
     if isinstance(ones, da.Array):
         return as_vector(given, ones.dtype, ones.chunks[0], A)
-    given = given.compute() if isinstance(given, da.Array) else given
-    return backend.array_namespace(ones).asarray(given, ones.dtype)
+    return as_given(given, ones).astype(ones.dtype)
 
 
 def _check_weights(A: Any) -> None:
