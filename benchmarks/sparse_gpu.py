@@ -67,7 +67,7 @@ def compete(name: str, dtype: str, arguments: argparse.Namespace, copy: float) -
     """All products of one matrix: checked, then timed."""
     import cupy
 
-    from overspill.kernels import csr_facts, csr_residence
+    from overspill.kernels import csr_choice, csr_facts, csr_residence
 
     cupy.get_default_memory_pool().free_all_blocks()
     A = sparse_works.block(sparse_matrices.MATRICES[name](cupy, arguments.nnz), dtype)
@@ -94,7 +94,7 @@ def compete(name: str, dtype: str, arguments: argparse.Namespace, copy: float) -
         for label, make_product in sparse_works.CONTENDERS.items()
     }
     if arguments.sweep:
-        widths = [width for width in (1, 2, 4, 8, 16, 32) if longest <= 4096 * width]
+        widths = [width for width in csr_choice.WIDTHS if longest <= 4096 * width]
         result["sweep"] = {
             str(width or "merge"): timed(
                 f"- {f'{width} lanes' if width else 'merge-path'}",
@@ -135,7 +135,8 @@ def measured(product: Product, reference: Any, sizes: Any, moved: int, repeats: 
     import cupy
 
     y = product()
-    roundings = float((abs(y - reference) / cupy.maximum(sizes, np.finfo(y.dtype).tiny)).max()) / np.finfo(y.dtype).eps
+    kind = np.finfo(y.dtype)
+    roundings = float((abs(y - reference) / cupy.maximum(sizes, kind.tiny)).max()) / float(kind.eps)
     if not roundings <= ROUNDINGS:
         raise AssertionError(f"off by {roundings:.0f} roundings")
     (once,) = event_times(product, 1, 1)
