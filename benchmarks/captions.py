@@ -34,6 +34,11 @@ SUBJECTS = {
     ),
     "matmul_cpu": Subject("A matrix product, operands in memory"),
     "matmul_gpu": Subject("A matrix product, operands and result in host memory"),
+    "solvers_gpu": Subject(
+        "Solvers with the matrix in GPU memory, beside stock dask-cuda and CuPy on one GPU",
+        {"power": "power iteration", "cg": "conjugate gradients on Poisson's equation in a cube"},
+    ),
+    "sparse_gpu": Subject("A sparse matrix times a vector on one GPU, beside cuSPARSE"),
     "spill_cuda": Subject(
         "Dask graphs several times as large as the GPUs may hold, beside stock dask-cuda",
         {
@@ -102,7 +107,9 @@ def caption(figures: Mapping[str, Any], panels: Sequence[Panel]) -> tuple[str, .
     measured = ", ".join([*gpus, cores, where["date"], *conditions(figures.get("settings", figures))])
     units = [BETTER[unit] for unit in dict.fromkeys(panel.unit for panel in panels)]
     rows = [row for panel in panels for row in panel.rows]
-    marks = ["bars: medians", "dots: repetitions"]
+    marks = ["bars: medians"]
+    if any(row.repetitions for row in rows):
+        marks.append("dots: repetitions")
     if any(row.first is not None for row in rows):
         marks.append("circles: the first run")
     if any(row.limit_nbytes is not None for row in rows):
@@ -117,6 +124,8 @@ def conditions(settings: Mapping[str, Any]) -> Iterable[str]:
     if isinstance(nbytes := settings.get("nbytes"), int):  # as text it is what somebody asked for, and rows tell more
         chunks = f" in chunks of {format_nbytes(settings['chunk_nbytes'])}" if "chunk_nbytes" in settings else ""
         yield format_nbytes(nbytes) + chunks
+    if "steps" in settings:
+        yield f"{settings['steps']} iterations"
     if "dtype" in settings:
         yield settings["dtype"]
     if "device_memory" in settings:

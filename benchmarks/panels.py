@@ -66,6 +66,12 @@ def read(name: str, figures: Mapping[str, Any]) -> list[Panel]:
     """The panels of what a benchmark has recorded in the file `name`; raises ValueError where nothing was timed."""
     if "outcomes" in figures:
         return [panel for work, found in figures["outcomes"].items() for panel in _contest(work, found)]
+    if "matrices" in figures:
+        copying = Line("copying", figures["copy_gb_per_s"])
+        named = (
+            (f"{name}, {dtype}", found) for name, types in figures["matrices"].items() for dtype, found in types.items()
+        )
+        return [_products(work, found, copying) for work, found in named]
     if "warm_s" in figures:
         return [_against_peak(figures)]
     if "seconds" in figures:
@@ -73,7 +79,9 @@ def read(name: str, figures: Mapping[str, Any]) -> list[Panel]:
         races = seconds if all(isinstance(found, Mapping) for found in seconds.values()) else {"": seconds}
         nbytes = figures.get("settings", {}).get("nbytes")
         return [_race(work, found, None if nbytes is None else parse_nbytes(nbytes)) for work, found in races.items()]
-    raise ValueError(f'{name} has no "outcomes", "warm_s" or "seconds": say in benchmarks/panels.py how to read it')
+    raise ValueError(
+        f'{name} has no "outcomes", "matrices", "warm_s" or "seconds": say in benchmarks/panels.py how to read it'
+    )
 
 
 def _race(work: str, seconds: Mapping[str, list[float]], nbytes: int | None) -> Panel:
@@ -92,12 +100,26 @@ def _contest(work: str, found: Mapping[str, Mapping[str, Any]]) -> Iterable[Pane
     if rows := tuple(_row(contender, one) for contender, one in found.items() if "failed" in one or "warm_s" in one):
         links = (Line("links", one["link_gb_per_s"]) for one in found.values() if "link_gb_per_s" in one)
         yield Panel(work, "GB/s", rows, next(links, None))
+    if alike := {contender: one["seconds"] for contender, one in found.items() if isinstance(one.get("seconds"), list)}:
+        yield _race(work, alike, None)
     for one in found.values():
-        if "seconds" in one:
+        if isinstance(one.get("seconds"), Mapping):
             yield _race(work, one["seconds"], None)
         for part, within in one.items():
             if isinstance(within, Mapping) and "seconds" in within:
                 yield _race(f"{work}, {part}", within["seconds"], None)
+
+
+def _products(work: str, found: Mapping[str, Any], copying: Line) -> Panel:
+    """Products of one sparse matrix, all of the same bytes."""
+    measure = _per_s(found["nbytes"] / 1e9)
+    rows = (
+        Row(contender, None, trouble=f"failed: {one['failed'].splitlines()[0]}")
+        if "failed" in one
+        else Row(contender, measure(one["median_s"]))  # repetitions are within a few hundredths
+        for contender, one in found["matvec"].items()
+    )
+    return Panel(work, "GB/s", tuple(rows), copying)
 
 
 def _row(contender: str, found: Mapping[str, Any]) -> Row:
