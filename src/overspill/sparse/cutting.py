@@ -25,7 +25,7 @@ def rows_of(A: "CSRMatrix", index: Any) -> "CSRMatrix":
     ArrayError
         For any other index.
     """
-    rows, *rest = index if isinstance(index, tuple) else (index,)
+    rows, *rest = index if isinstance(index, tuple) and index else (index,)
     all_columns = all(other is Ellipsis or (isinstance(other, slice) and other == slice(None)) for other in rest)
     if not isinstance(rows, slice) or not all_columns or len(rest) > 1:
         raise ArrayError(f"A[{index!r}]: sparse matrices are cut by rows, as in A[10:20]; for others use A.to_scipy()")
@@ -74,7 +74,8 @@ def shifted(block: RowBlock, by: int, width: int) -> RowBlock:
         return block
     index = np.promote_types(block.indices.dtype, index_dtype(0, width))
     indices = block.indices.astype(index, copy=False)
-    return make(block.data, indices + by if by else indices, block.indptr.astype(index, copy=False), width)
+    # Negative of blocks without entries only, and perhaps beyond what indices can be.
+    return make(block.data, indices + by if by > 0 else indices, block.indptr.astype(index, copy=False), width)
 
 
 def _joined(

@@ -73,14 +73,23 @@ def _canonical(A: Any) -> RowBlock:
             f"{np.shape(A)}: make one with scipy.sparse.csr_array"
         )
     dtype = check_dtype(A.dtype)
-    whole: RowBlock = scipy.sparse.csr_array(A, dtype=dtype)
-    if whole.nnz and not 0 <= whole.indices.min() <= whole.indices.max() < whole.shape[1]:
-        worst = whole.indices.min() if whole.indices.min() < 0 else whole.indices.max()
-        raise ArrayError(f"A of shape {whole.shape} has column index {worst}: they go from 0 to {whole.shape[1] - 1}")
+    compressed: Any = A if hasattr(A, "indptr") else scipy.sparse.csr_array(A)
+    _check_sound(compressed)
+    whole: RowBlock = scipy.sparse.csr_array(compressed, dtype=dtype)
     if not whole.has_canonical_format:
         whole = whole.copy()  # what was passed may share its arrays
         whole.sum_duplicates()
     return whole
+
+
+def _check_sound(A: Any) -> None:
+    """Refuse pointers and indices that would lead SciPy's loops out of their arrays."""
+    try:
+        type(A)(A).check_format(full_check=True)  # not of A, from which it would cut off what is left over
+        if (np.diff(A.indptr) < 0).any():
+            raise ValueError("indptr decreases")
+    except ValueError as error:
+        raise ArrayError(f"A of shape {A.shape} is damaged ({error}): make it anew with scipy.sparse") from None
 
 
 def _cut(whole: RowBlock, start: int, stop: int) -> tuple[Block, RowBlock]:
