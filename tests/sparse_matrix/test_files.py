@@ -167,3 +167,12 @@ def test_npz_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "b.npz").write_bytes(b"PK but no more than that")
     with pytest.raises(StorageError, match="holds no sparse matrix"):
         from_npz(tmp_path / "b.npz")
+    np.save(tmp_path / "c", np.ones(3))
+    np.savez(tmp_path / "d.npz", format=b"dok", shape=(3, 3), data=np.ones(3))
+    scipy.sparse.save_npz(tmp_path / "e.npz", scipy.sparse.eye_array(500, format="csr"))
+    damaged = bytearray((tmp_path / "e.npz").read_bytes())
+    damaged[60:100] = bytes(40)  # of what is compressed
+    (tmp_path / "e.npz").write_bytes(damaged)
+    for name in ("c.npy", "d.npz", "e.npz"):
+        with pytest.raises(StorageError, match="holds no sparse matrix"):
+            from_npz(tmp_path / name)

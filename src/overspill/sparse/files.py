@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -97,6 +98,8 @@ def from_npz(path: str | os.PathLike[str], *, blocks: int | None = None) -> CSRM
     ------
     StorageError
         If the file cannot be read, or holds no matrix of SciPy's.
+    ArrayError, DTypeError
+        As `CSRMatrix.from_scipy` raises them.
 
     Examples
     --------
@@ -109,7 +112,7 @@ def from_npz(path: str | os.PathLike[str], *, blocks: int | None = None) -> CSRM
     location = node.local_path(path)
     try:
         A = scipy.sparse.load_npz(location)
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, EOFError, TypeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise StorageError(
             f"{location} holds no sparse matrix as scipy.sparse.save_npz writes it ({node.brief(error)}): save it anew"
         ) from error
