@@ -20,7 +20,7 @@ def synchronous() -> Any:
         yield
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.integers(0, 10**6),
     st.tuples(st.integers(1, 40), st.integers(1, 40)),
@@ -86,6 +86,17 @@ def test_each_chunk_is_made_once_to_compute() -> None:
 def test_triplets_that_do_not_fit(rows: Any, columns: Any, sentence: str) -> None:
     with pytest.raises(osp.ArrayError, match=sentence):
         from_coo(np.array(rows), np.array(columns), np.ones(2), (3, 4))
+
+
+def test_short_index_types_of_tall_matrices() -> None:
+    A = from_coo(np.array([1], np.int8), np.array([5], np.int8), np.ones(1), (9_000_000, 9), blocks=2)
+    assert A.to_scipy()[1, 5] == 1
+
+
+@pytest.mark.parametrize("shape", [(3,), (-3, 4), (3, 4, 5)])
+def test_shapes_of_no_matrix(shape: Any) -> None:
+    with pytest.raises(osp.ArrayError, match="is no shape of a matrix: pass two numbers"):
+        from_coo(np.zeros(0, int), np.zeros(0, int), np.ones(0), shape)
 
 
 def test_types_that_do_not_fit() -> None:

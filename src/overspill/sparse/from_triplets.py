@@ -44,7 +44,7 @@ def from_coo(rows: Any, columns: Any, values: Any, shape: tuple[int, int], block
     Raises
     ------
     ArrayError
-        Arrays that do not match, chunks of unknown size, an index out of range.
+        Arrays that do not match, chunks of unknown size, an index out of range, a `shape` that is none.
     DTypeError
         Indices that are no integers, values of another type.
 
@@ -55,6 +55,8 @@ def from_coo(rows: Any, columns: Any, values: Any, shape: tuple[int, int], block
     >>> from_coo(at, at[::-1], da.ones(4, chunks=2), (4, 4), blocks=2).to_scipy().toarray()[0]
     array([0., 0., 0., 1.])
     """
+    if len(shape) != 2 or min(shape) < 0:
+        raise ArrayError(f"shape={shape} is no shape of a matrix: pass two numbers from 0")
     arrays = _checked(rows, columns, values)
     pieces = [tuple((x.name, i) for x in arrays) for i in range(arrays[0].numblocks[0])]
     indices = zip(arrays[0].to_delayed(), arrays[1].to_delayed(), strict=True)
@@ -107,7 +109,8 @@ def _triplets(rows: Any, columns: Any, values: Any) -> Iterator[Triplets]:
 
 def _indices(x: Any) -> NDArray[Any]:
     found = _on_host(x)
-    return found.astype(np.int64) if found.dtype.kind == "u" else found
+    # Others cannot be counted with: the numbers of later rows do not fit shorter types.
+    return found if found.dtype in (np.int32, np.int64) else found.astype(np.int64)
 
 
 def _on_host(x: Any) -> NDArray[Any]:
