@@ -33,6 +33,9 @@ def test_kernels_need_a_matrix_on_gpus_and_the_right_name() -> None:
     A = CSRMatrix.from_scipy(random_matrix(30, 40))
     with pytest.raises(ArrayError, match=r"lies on the host: call matvec\(A\.to_device\(\)"):
         matvec(A, np.ones(40), one_thread_a_row())
+    for declared in ("__launch_bounds__(256) void matvec(", "void __launch_bounds__(256)\nmatvec("):
+        with pytest.raises(ArrayError, match="lies on the host"):
+            matvec(A, np.ones(40), one_thread_a_row().replace("void matvec(", declared))
     with pytest.raises(UsageError, match="defines no matvec"):
         matvec(A, np.ones(40), 'extern "C" __global__ void spmv() {}')
     with pytest.raises(UsageError, match="threads_per_row=0"):

@@ -57,7 +57,7 @@ def matvec(A: CSRMatrix, x: Any, kernel: str | None = None, *, threads_per_row: 
     """
     if kernel is None:
         return multiply(A, x)
-    if not re.search(rf"__global__\s+void\s+.*\b{NAME}\s*\(", kernel):
+    if not re.search(rf"__global__\b[^;{{}}]*\b{NAME}\s*\(", kernel):
         raise UsageError(
             f'kernel= defines no {NAME}: it must contain extern "C" __global__ void {NAME}(long long rows, ...)'
         )
