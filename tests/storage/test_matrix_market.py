@@ -85,7 +85,7 @@ def test_every_kind_is_read_as_scipy_reads_it(tmp_path: Path, field: str, symmet
     assert count == (A.nnz if symmetry == "general" else A.nnz // 2)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     part=st.integers(1, 90),
     text=st.integers(1, 40),
@@ -149,6 +149,7 @@ HEADS = {
     GENERAL + "% a\n2 2\n1 1 1\n": "line 3: '2 2' is not three sizes",
     GENERAL + "2 -2 1\n": "line 2: '2 -2 1' is not three sizes",
     GENERAL + "2 2 1.5\n": "line 2: '2 2 1.5' is not three sizes",
+    GENERAL + "9223372036854775808 2 0\n": "line 2: the size 9223372036854775808 is beyond 64 bits",
 }
 
 BODIES = {

@@ -120,4 +120,7 @@ def _sizes(path: Path, number: int, line: bytes) -> list[int]:
         raise StorageError(
             f"{path}, line {number}: '{shown}' is not three sizes: write the numbers of rows, columns and entries"
         )
-    return [int(word) for word in line.split()]
+    sizes = [int(word) for word in line.split()]
+    if max(sizes) > np.iinfo(np.int64).max:
+        raise StorageError(f"{path}, line {number}: the size {max(sizes)} is beyond 64 bits: correct it")
+    return sizes
