@@ -137,7 +137,7 @@ def test_one_block_or_more_a_worker() -> None:
         assert len(poisson((9, 9)).blocks) == len(rmat(8).blocks) == 3
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(n=st.integers(0, 20), offsets=st.lists(st.integers(-25, 25), max_size=6, unique=True), blocks=st.integers(1, 5))
 def test_banded_is_what_scipy_makes_of_diagonals(n: int, offsets: list[int], blocks: int) -> None:
     values = [1.5 + number for number in range(len(offsets))]
