@@ -47,13 +47,13 @@ def test_a_vector_is_its_parts() -> None:
     V = np.linalg.qr(rng.standard_normal((80, 5)) + 1j * rng.standard_normal((80, 5)))[0]
     for apart in (1.0, 1e-10):
         w = V @ np.arange(1, 6) + apart * rng.standard_normal(80)
-        v, coefficients, norm = extended(SPACE, V, w)
+        v, coefficients, norm = extended(SPACE, (V,), w)
         assert deviation(np.hstack([V, v])) < 1e-13
         assert abs(V @ coefficients + norm * v[:, 0] - w).max() < 1e-14 * 10
-    assert extended(SPACE, V, V @ np.arange(1, 6))[2] == 0
-    assert extended(SPACE, V, np.zeros(80, complex))[2] == 0
+    assert extended(SPACE, (V,), V @ np.arange(1, 6))[2] == 0
+    assert extended(SPACE, (V,), np.zeros(80, complex))[2] == 0
     with pytest.raises(NotFiniteError):
-        extended(SPACE, V, np.full(80, np.nan))
+        extended(SPACE, (V,), np.full(80, np.nan))
 
 
 def test_random_vectors_stay_random() -> None:
@@ -69,6 +69,6 @@ def test_random_vectors_stay_random() -> None:
 
 def test_elsewhere() -> None:
     V = np.eye(80)[:, :30]
-    v, spare = elsewhere(SPACE, V, np.cos(np.arange(80.0)))
-    w, _ = elsewhere(SPACE, np.hstack([V, v]), spare)
+    v, spare = elsewhere(SPACE, (V,), np.cos(np.arange(80.0)))
+    w, _ = elsewhere(SPACE, (V, v), spare)
     assert deviation(np.hstack([V, v, w])) < 1e-14

@@ -16,7 +16,7 @@ from overspill.linalg.space import Space
 MOST_PASSES = 5
 
 LEAST_SHARE = 0.5
-"""Of a vector's norm: what a pass has to leave, or another follows."""
+"""Of a vector's square: what a pass has to leave, or another follows, for what it leaves is not known so well."""
 
 
 class NotFiniteError(Exception):
@@ -34,34 +34,48 @@ def normalised(space: Space, w: Any) -> tuple[Any, float]:
     return space.combine((w[:, None], np.array([[1 / norm if norm else 0.0]]))), norm
 
 
-def extended(space: Space, V: Any, w: Any) -> tuple[Any, NDArray[Any], float]:
-    """The vector `w`'s part orthogonal to the orthonormal block `V`.
+def extended(space: Space, V: tuple[Any, ...], w: Any) -> tuple[Any, NDArray[Any], float]:
+    """The part of `w`, a vector or a block of one column, that is orthogonal to the orthonormal blocks `V`.
 
     Returns
     -------
     block of shape (n, 1), array of shape (k,), float
-        The part, of norm one; the coefficients of `V` in `w`; the part's norm before. A norm of 0 says that `w` lies in
-        the span of `V`, and the block is to be ignored.
+        The part, of norm one; the coefficients in `w` of the k columns of `V`; the part's norm before. A norm of 0 says
+        that `w` lies in the span of `V`, and the block is to be ignored.
     """
-    w = w[:, None]
-    k = V.shape[1]
-    coefficients = np.zeros(k, np.result_type(V.dtype, np.float32))
-    whole = None
+    if w.ndim == 1:
+        w = w[:, None]
+    k = width(V)
+    coefficients = np.zeros(k, np.result_type(w.dtype, np.float32))
+    whole = 0.0
     for _ in range(MOST_PASSES):
         (w,) = space.keep(w)
-        found = finite(space.gram((V, w), w))[:, 0]
+        found = finite(space.gram((*V, w), w))[:, 0]
         within, square = found[:k], max(float(found[k].real), 0.0)
         coefficients = coefficients + within
         left = square - float(np.linalg.norm(within)) ** 2
-        if whole is None:
-            whole = square
-        elif left <= (10 * epsilon(w)) ** 2 * whole:
+        if square == 0 or (whole > 0 and left <= (10 * epsilon(w)) ** 2 * whole):
             break
-        elif left >= LEAST_SHARE * square:
+        if left >= LEAST_SHARE * square:
             norm = math.sqrt(left)
-            return space.combine((w, np.array([[1 / norm]])), (V, -within[:, None] / norm)), coefficients, norm
-        w = space.combine((w, np.eye(1)), (V, -within[:, None]))
+            (v,) = space.keep(combined(space, (*V, w), np.append(-within, 1)[:, None] / norm))
+            return v, coefficients, norm
+        whole = whole or square
+        w = combined(space, (*V, w), np.append(-within, 1)[:, None])
     return w, coefficients, 0.0
+
+
+def appended(space: Space, V: tuple[Any, ...], v: Any) -> tuple[Any, ...]:
+    """The blocks `V` and the block `v`, joined with those before that are not wider: few blocks, and few copies."""
+    last: tuple[Any, ...] = (v,)
+    while V and V[-1].shape[1] <= width(last):
+        V, last = V[:-1], (V[-1], *last)
+    return (*V, v) if len(last) == 1 else (*V, *space.keep(space.join(*last)))
+
+
+def width(V: tuple[Any, ...]) -> int:
+    """Columns of blocks side by side."""
+    return sum(block.shape[1] for block in V)
 
 
 def orthonormal(space: Space, W: Any, *against: Any) -> Any:
@@ -69,7 +83,7 @@ def orthonormal(space: Space, W: Any, *against: Any) -> Any:
 
     It has fewer columns than `W`, perhaps none, where these depend on each other or on those blocks.
     """
-    k = sum(block.shape[1] for block in against)
+    k = width(against)
     for number in range(MOST_PASSES):
         (W,) = space.keep(W)
         found = finite(space.gram((*against, W), W))
@@ -98,8 +112,8 @@ def another(space: Space, spare: Any) -> Any:
     return further
 
 
-def elsewhere(space: Space, V: Any, spare: Any) -> tuple[Any, Any]:
-    """A block of one random column, orthonormal to the block `V`, and the next random vector after `spare`."""
+def elsewhere(space: Space, V: tuple[Any, ...], spare: Any) -> tuple[Any, Any]:
+    """A random block of one column, orthonormal to the orthonormal blocks `V`, and the random vector after `spare`."""
     spare = another(space, spare)
     v, _, _ = extended(space, V, spare)
     return v, spare

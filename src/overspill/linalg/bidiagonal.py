@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from overspill.linalg.basis import elsewhere, epsilon, extended, normalised
+from overspill.linalg.basis import appended, combined, elsewhere, epsilon, extended, normalised, width
 from overspill.linalg.space import Operator, Progress, Space
 from overspill.linalg.spectrum import HONEST, EndedError, Reason, Spectrum, ended_in_words, judged, rounding_of
 from overspill.linalg.triplets import residual_norms
@@ -37,26 +37,27 @@ def iterate(
     (-1, 1). `A` has no more columns than rows; bases of up to `ncv` vectors are built and cut down again, `maxiter`
     times at most. See `overspill.linalg.space.Core`.
     """
-    V, norm = normalised(space, v0)
+    v, norm = normalised(space, v0)
     if norm == 0:
-        V, _ = normalised(space, spare)
-    U = spare_left[:, None][:, :0]
+        v, _ = normalised(space, spare)
+    U: tuple[Any, ...] = ()
+    V: tuple[Any, ...] = (v,)
     B = np.zeros((ncv, ncv), np.result_type(v0.dtype, np.float64))
     found = None
     for restart in range(1, maxiter + 1):
-        for j in range(U.shape[1], ncv):
-            u, B[:j, j], alpha = extended(space, U, A(V[:, j]))
+        for j in range(width(U), ncv):
+            u, B[:j, j], alpha = extended(space, U, A(v[:, 0]))
             B[j, j] = alpha
             if alpha == 0:  # A V lies in the span of U: whatever else is there has no part in it
                 u, spare_left = elsewhere(space, U, spare_left)
-            (U,) = space.keep(space.join(U, u))
-            v, row, beta = extended(space, V, adjoint(U[:, j]))
+            U = appended(space, U, u)
+            v, row, beta = extended(space, V, adjoint(u[:, 0]))
             if abs(row[j] - alpha) > epsilon(v0) ** 0.5 * np.abs(B).max():
                 raise EndedError(Reason.NOT_ADJOINT)
             if j + 1 < ncv:
                 if beta == 0:
                     v, spare = elsewhere(space, V, spare)
-                (V,) = space.keep(space.join(V, v))
+                V = appended(space, V, v)
         P, sigma, Q = np.linalg.svd(B)
         Q = Q.conj().T
         rounding = rounding_of(float(sigma[0]), epsilon(v0))
@@ -72,15 +73,15 @@ def iterate(
             found = values
         if restart == maxiter:
             break
-        progress(restart, float(estimates.max()), v0=space.combine((V, Q[:, wanted].sum(axis=1)[:, None]))[:, 0])
+        progress(restart, float(estimates.max()), v0=combined(space, V, Q[:, wanted].sum(axis=1, keepdims=True))[:, 0])
         # As in Lanczos' method: what is found is kept, and all begins anew beside it, until nothing is new there.
         kept = wanted if again else best[: k + min(converged + (ncv - k) // 4, (ncv - k) // 2)]
-        V, U = space.combine((V, Q[:, kept])), space.combine((U, P[:, kept]))
+        V, U = ((block,) for block in space.keep(combined(space, V, Q[:, kept]), combined(space, U, P[:, kept])))
         B = np.diag(np.pad(sigma[kept], (0, ncv - len(kept)))).astype(B.dtype)
         if again or beta == 0:
             v, spare = elsewhere(space, V, spare)
-        V, U = space.keep(space.join(V, v), U)
-    X, Y = space.keep(space.combine((U, P[:, wanted])), space.combine((V, Q[:, wanted])))
+        V = (*V, v)
+    X, Y = space.keep(combined(space, U, P[:, wanted]), combined(space, V, Q[:, wanted]))
     residuals = residual_norms(space, A, adjoint, X, Y, values)
     reason = judged(residuals, limits, rounding, Reason.NOT_ADJOINT) if converged == k else Reason.MAXITER
     return (X, Y), Spectrum(values, residuals, limits, reason, restart)

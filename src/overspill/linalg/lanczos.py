@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from overspill.linalg.basis import elsewhere, epsilon, extended, normalised, symmetric
+from overspill.linalg.basis import appended, combined, elsewhere, epsilon, extended, normalised, symmetric, width
 from overspill.linalg.space import Operator, Progress, Space
 from overspill.linalg.spectrum import (
     HONEST,
@@ -44,23 +44,24 @@ def iterate(
     Bases of up to `ncv` vectors are built and cut down again, `maxiter` times at most. See
     `overspill.linalg.space.Core`.
     """
-    V, norm = normalised(space, v0)
+    v, norm = normalised(space, v0)
     if norm == 0:
-        V, _ = normalised(space, spare)
+        v, _ = normalised(space, spare)
+    V: tuple[Any, ...] = (v,)
     T = np.zeros((ncv, ncv), np.result_type(v0.dtype, np.float64))
     found, beta = None, 0.0
     for restart in range(1, maxiter + 1):
-        first = V.shape[1] - 1
+        first = width(V) - 1
         for j in range(first, ncv):
             before = beta
-            v, T[: j + 1, j], beta = extended(space, V, A(V[:, j]))
+            v, T[: j + 1, j], beta = extended(space, V, A(v[:, 0]))
             if j > first and abs(T[j - 1, j] - before) > epsilon(v0) ** 0.5 * np.abs(T).max():
                 raise EndedError(Reason.NOT_HERMITIAN)
             T[j, :j] = T[:j, j].conj()
             if j + 1 < ncv:
                 if beta == 0:  # the basis spans an invariant subspace: what else there is lies elsewhere
                     v, spare = elsewhere(space, V, spare)
-                (V,) = space.keep(space.join(V, v))
+                V = appended(space, V, v)
         theta, S = np.linalg.eigh(symmetric(T))
         rounding = rounding_of(float(np.abs(theta).max()), epsilon(v0))
         wanted = select(theta, k, which)
@@ -74,16 +75,16 @@ def iterate(
             found = values
         if restart == maxiter:
             break
-        progress(restart, float(estimates.max()), v0=space.combine((V, S[:, wanted].sum(axis=1)[:, None]))[:, 0])
+        progress(restart, float(estimates.max()), v0=combined(space, V, S[:, wanted].sum(axis=1, keepdims=True))[:, 0])
         # A start finds one vector of an eigenvalue that has many: so all begins anew beside what is found, until
         # nothing is new there.
         kept = wanted if again else select(theta, k + min(converged + (ncv - k) // 4, (ncv - k) // 2), which)
-        V = space.combine((V, S[:, kept]))
+        V = space.keep(combined(space, V, S[:, kept]))
         T = np.diag(np.pad(theta[kept], (0, ncv - len(kept)))).astype(T.dtype)
         if again or beta == 0:
             v, spare = elsewhere(space, V, spare)
-        (V,) = space.keep(space.join(V, v))
-    (X,) = space.keep(space.combine((V, S[:, wanted])))
+        V = (*V, v)
+    (X,) = space.keep(combined(space, V, S[:, wanted]))
     residuals = residual_norms(space, A, X, values)
     reason = judged(residuals, limits, rounding) if converged == k else Reason.MAXITER
     return (X,), Spectrum(values, residuals, limits, reason, restart)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from overspill.linalg.basis import (
     another,
+    appended,
     combined,
     epsilon,
     extended,
@@ -167,12 +168,13 @@ def _diagonal(space: Space, X: Any, Y: Any) -> NDArray[Any]:
 
 def _norm(space: Space, A: Operator, v: Any) -> float:
     """The norm of A, estimated from below by a few steps of the Lanczos method."""
-    V, _ = normalised(space, v)
+    v, _ = normalised(space, v)
+    V: tuple[Any, ...] = (v,)
     T = np.zeros((NORM_STEPS, NORM_STEPS), np.result_type(v.dtype, np.float64))
     for j in range(NORM_STEPS):
-        w, T[: j + 1, j], beta = extended(space, V, A(V[:, j]))
+        v, T[: j + 1, j], beta = extended(space, V, A(v[:, 0]))
         T[j, :j] = T[:j, j].conj()
         if beta == 0:
             break
-        (V,) = space.keep(space.join(V, w))
+        V = appended(space, V, v)
     return float(np.abs(np.linalg.eigvalsh(symmetric(T))).max())

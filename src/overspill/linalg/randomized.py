@@ -56,6 +56,6 @@ def iterate(
 def _filled(space: Space, Q: Any, k: int, spare: Any) -> Any:
     """`Q` with as many orthonormal columns more as it lacks of `k`: A of lower rank leaves them anywhere."""
     while Q.shape[1] < k:
-        q, spare = elsewhere(space, Q, spare)
+        q, spare = elsewhere(space, (Q,), spare)
         (Q,) = space.keep(space.join(Q, q))
     return Q
