@@ -254,6 +254,11 @@ def test_arrays_that_do_not_fit_each_other(tmp_path: Path) -> None:
     zarr.open_array(tmp_path / "b" / "indices")[2] = 5
     with pytest.raises(StorageError, match="indptr and indices do not fit"):
         sparse_stored.open(tmp_path / "b").to_scipy()
+    fractions = scipy.sparse.csr_array(np.eye(4, 5))
+    fractions.indices = fractions.indices + 0.5
+    group_of(tmp_path / "c", fractions)
+    with pytest.raises(StorageError, match="indices has elements of type float64, not integers"):
+        sparse_stored.open(tmp_path / "c")
 
 
 def test_an_array_of_an_earlier_save_does_not_read_as_a_part(tmp_path: Path) -> None:

@@ -62,6 +62,9 @@ def open(path: str | os.PathLike[str]) -> CSRMatrix:
             f"{location} has data, indices and indptr of shapes {data.shape}, {indices.shape} and {indptr.shape}, not "
             f"those of a matrix of {rows} rows: save it anew"
         )
+    for name, array in (("indices", indices), ("indptr", indptr)):
+        if array.dtype.kind not in "iu":
+            raise StorageError(f"{location / name} has elements of type {array.dtype}, not integers: save it anew")
     if group.token is not None:
         blocks = [Block(count, (first, stop), nnz) for count, first, stop, nnz in group.blocks]
         if sum(nnz for *_, nnz in group.blocks) != data.shape[0]:
