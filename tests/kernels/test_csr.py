@@ -112,10 +112,18 @@ def test_rows_of_all_lengths(side: Side, dtype: str, index: str, case: str) -> N
     assert_close(side.transposed_product(A, z), A.T.tocsr(), z)
 
 
-@pytest.mark.parametrize("case", ["regular", "power law", "all empty"])
+ORDERS = {0: ["C"], 1: ["F", "every other row"], 3: ["C", "F"], 8: ["C", "F", "every other row"]}
+"""How columns may lie, by how many there are."""
+
+
 @pytest.mark.parametrize(
-    ("k", "order"),
-    [(0, "C"), (1, "F"), (1, "every other row"), (3, "C"), (3, "F"), (8, "C"), (8, "F"), (8, "every other row")],
+    ("case", "k", "order"),
+    [
+        (case, k, order)
+        for case, counts in (("regular", (0, 1, 3, 8)), ("power law", (1, 3)), ("all empty", (0, 3)))
+        for k in counts
+        for order in ORDERS[k]
+    ],
 )
 def test_several_columns(side: Side, case: str, k: int, order: str) -> None:
     A = csr(ROWS[case][:60], COLUMNS, "float64")

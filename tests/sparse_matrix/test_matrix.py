@@ -57,7 +57,7 @@ def assert_blocks(A: CSRMatrix) -> None:
         assert_canonical(block)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(scipy_matrices(), st.integers(1, 50))
 def test_from_scipy_and_back(A: Any, blocks: int) -> None:
     before = A.indices.copy()

@@ -32,7 +32,7 @@ def assert_product(y: da.Array, A: Any, x: Any) -> None:
     assert np.all(np.abs(found - exact) <= 4 * EPS[found.dtype.char] * scale + 1e-300)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data(), scipy_matrices(), st.integers(1, 6), st.sampled_from(DTYPES), st.booleans())
 def test_products_are_scipy_s(data: st.DataObject, A: Any, blocks: int, dtype: str, several: bool) -> None:
     matrix = CSRMatrix.from_scipy(A, blocks=blocks)
