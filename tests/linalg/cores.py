@@ -54,6 +54,10 @@ def goes_on_for_ever(space: Any, A: Any, M: Any, *, progress: Any, x: Any) -> An
         progress(iteration, residual, x=x)
 
 
+def goes_on_with_nothing_to_restart_from(space: Any, A: Any, M: Any, *, progress: Any, x: Any) -> Any:
+    goes_on_for_ever(space, A, M, progress=lambda iteration, residual, x: progress(iteration, residual), x=x)
+
+
 def rows(start: int, stop: int, n: int) -> Any:
     """Rows of the identity."""
     return csr_residence.make(np.ones(stop - start), np.arange(stop - start), np.arange(stop - start + 1), stop - start)

@@ -1,6 +1,7 @@
 """How ranks meet and part, by every way in which they talk."""
 
 import os
+import pickle
 import socket
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from linalg import ranks
-from overspill.linalg.resident import meeting
+from overspill.linalg.resident import meeting, reporting
 from overspill.linalg.resident.communicator import Communicator
 from overspill.linalg.resident.mesh import EndedError
 from overspill.linalg.resident.vectors import GO_ON, HAND_OVER, STOP, Distributed
@@ -36,6 +37,18 @@ def test_all_hear_what_each_has(kind: Any, dtype: str) -> None:
             assert gathered.parts.dtype == np.dtype(dtype)
             assert gathered.parts.tolist() == [(np.arange(6).reshape(2, 3) * rank).tolist() for rank in range(2)]
             assert gathered.words.tolist() == [7 + turn, 8 + turn]
+
+
+@pytest.mark.parametrize("kind", ranks.KINDS)
+def test_all_hear_of_more_than_the_system_holds_for_them(kind: Any) -> None:
+    """As much as the inner products of blocks of five hundred vectors are."""
+    size = 2 if kind is ranks.nccl else 3
+
+    def work(communicator: Communicator) -> Any:
+        return communicator.allgather(own(kind, np.full(250_000, float(communicator.rank))), 0).parts
+
+    for parts in ranks.run(size, kind, work):
+        np.testing.assert_array_equal(parts, np.arange(float(size))[:, None] * np.ones(250_000))
 
 
 @pytest.mark.parametrize("kind", ranks.KINDS)
@@ -119,4 +132,31 @@ def test_strangers_are_sent_away(greeting: bytes) -> None:
 
 def test_a_process_that_took_anothers_place_says_so() -> None:
     with pytest.raises(meeting.StrangerError):
-        meeting.taken("a round that nobody has told this process of")
+        meeting.taken("a round that nobody has told this process of", "worker")
+
+
+def test_workers_of_one_process_listen_each() -> None:
+    addresses = [meeting.listen("test", worker, None, 2) for worker in ("one", "other")]
+    found = [meeting.taken("test", worker) for worker in ("one", "other")]
+    assert [meeting.address_of(each) for each in found] == addresses
+    for each in found:
+        each.close()
+
+
+def test_vectors_are_handed_over_when_there_are_some() -> None:
+    """A solver that has them every so many iterations only is asked until then."""
+    told: list[dict[str, Any]] = []
+
+    class Worker:
+        def log_event(self, topic: str, event: dict[str, Any]) -> None:
+            told.append(event)
+
+    reporter = reporting.Reporter(Worker(), "test", 1, lambda: True)  # type: ignore[arg-type]
+    reporter.space = space = Distributed(None, reporter.word)  # type: ignore[arg-type]
+    space.asked_to_hand_over = True
+    reporter(1, 1.0)
+    assert told == []
+    reporter(2, 0.5, x=np.ones(3))
+    reporter(3, 0.25, x=np.zeros(3))
+    assert [event["iteration"] for event in told] == [2]
+    assert pickle.loads(told[0]["parts"])["x"].tolist() == [1, 1, 1]

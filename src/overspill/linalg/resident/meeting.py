@@ -24,7 +24,7 @@ GREETING_S = 5.0
 
 _GREETING = struct.Struct("<I32s")
 
-_listening: dict[str, socket.socket] = {}
+_listening: dict[tuple[str, str], socket.socket] = {}
 _lock = threading.Lock()
 
 
@@ -51,16 +51,16 @@ class Meeting:
     addresses: tuple[Address, ...]
 
 
-def listen(name: str, host: str | None, backlog: int) -> Address:
-    """Let this process be called by the peers of the round `name`; see `listener`."""
+def listen(name: str, worker: str, host: str | None, backlog: int) -> Address:
+    """Let `worker`, which may share its process with others, be called by the peers of the round `name`."""
     found = listener(host, backlog)
     with _lock:
-        _listening[name] = found
+        _listening[name, worker] = found
     return address_of(found)
 
 
-def taken(name: str) -> socket.socket:
-    """What listens for the round `name` in this process, which is now the caller's.
+def taken(name: str, worker: str) -> socket.socket:
+    """What listens for the round `name` for `worker` of this process, which is now the caller's.
 
     Raises
     ------
@@ -68,16 +68,16 @@ def taken(name: str) -> socket.socket:
         If nothing does.
     """
     with _lock:
-        found = _listening.pop(name, None)
+        found = _listening.pop((name, worker), None)
     if found is None:
         raise StrangerError("this process does not know the round: it took another one's place")
     return found
 
 
-def forget(name: str) -> None:
+def forget(name: str, worker: str) -> None:
     """Listen no more for the round `name`."""
     with suppress(StrangerError):
-        taken(name).close()
+        taken(name, worker).close()
 
 
 def listener(host: str | None, backlog: int) -> socket.socket:

@@ -128,7 +128,7 @@ def take_part(
         return task is not None and task.state in LIVING
 
     try:
-        mesh = join(order.meeting, order.rank, taken(order.meeting.name), wanted)
+        mesh = join(order.meeting, order.rank, taken(order.meeting.name, worker.address), wanted)
     except EndedError as error:
         return Ended(str(error), stranger=isinstance(error, StrangerError))
     communicator: Communicator | None = None

@@ -64,11 +64,10 @@ class Reporter:
         if self.rank == 0 and now_s - self._told_s >= REPORT_S:
             self._told_s = now_s
             self._tell(iteration=iteration, residual=float(residual))
-        if self.space is not None and self.space.asked_to_hand_over:
+        if restart and self.space is not None and self.space.asked_to_hand_over:
             self.space.asked_to_hand_over = False
             self._handed_over_s = now_s
-            if restart:
-                self._hand_over(iteration, restart)
+            self._hand_over(iteration, restart)
 
     def _hand_over(self, iteration: int, vectors: dict[str, Any]) -> None:
         copies = {name: _copied(x) for name, x in vectors.items()}

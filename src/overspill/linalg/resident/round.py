@@ -154,6 +154,8 @@ def await_all(
         tell()
         for future in [future for future in pending if future.done()]:
             del pending[future]
+            if future.status == "cancelled":  # likewise, but found out later
+                raise WorkerLostError()
             if future.status != "finished":
                 future.result()
         if pending and not set(pending.values()) <= set(client.nthreads()):
@@ -175,11 +177,16 @@ def _meeting(client: Client, workers: Sequence[str]) -> Iterator[Meeting]:
     finally:
         # One that took part listens no more; others that are still there may wait for ever.
         there = sorted(set(workers) & set(client.nthreads()))
-        client.run(forget, name, workers=there, on_error="ignore")
+        client.run(_forget, name, workers=there, on_error="ignore")
 
 
 def _listen(name: str, within: bool, backlog: int, dask_worker: Worker) -> Address:
-    return listen(name, None if within else get_address_host(dask_worker.address), backlog)
+    host = None if within else get_address_host(dask_worker.address)
+    return listen(name, dask_worker.address, host, backlog)
+
+
+def _forget(name: str, dask_worker: Worker) -> None:
+    forget(name, dask_worker.address)
 
 
 def _orders(shares: Sequence[Share], meeting: Meeting, work: Work) -> list[Order]:

@@ -48,12 +48,29 @@ class Sockets:
             self.mesh.send(peer, message)
 
 
+SHORT_NBYTES = 2**14
+"""Messages up to this size the system takes before anybody reads them, so that all can send theirs at once."""
+
+
 def allgather(mesh: Mesh, part: Any, word: int) -> Gathered:
     """See `communicator.Communicator`."""
     part = np.ascontiguousarray(part)
-    messages = mesh.allgather(bytes([word]) + part.tobytes())
+    message = bytes([word]) + part.tobytes()
+    messages = mesh.allgather(message) if len(message) <= SHORT_NBYTES else _one_by_one(mesh, message)
     parts = [np.frombuffer(message, part.dtype, offset=1).reshape(part.shape) for message in messages]
     return Gathered(np.stack(parts), np.array([message[0] for message in messages]))
+
+
+def _one_by_one(mesh: Mesh, message: bytes) -> list[bytes]:
+    """The messages of all ranks, in their order, where all are too long to be sent before they are read."""
+    messages = [message] * mesh.size
+    for peer in partners(mesh.rank, mesh.size):
+        if mesh.rank < peer:
+            mesh.send(peer, message)
+        messages[peer] = bytes(mesh.receive(peer))
+        if mesh.rank > peer:
+            mesh.send(peer, message)
+    return messages
 
 
 def partners(rank: int, size: int) -> list[int]:

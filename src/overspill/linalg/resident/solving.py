@@ -4,7 +4,6 @@ import dataclasses
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
-from itertools import accumulate, pairwise
 from typing import Any
 
 import dask.array as da
@@ -12,7 +11,7 @@ from dask.core import flatten
 from distributed import Client, Future, Lock, futures_of, get_worker, wait
 from distributed.client import FuturesCancelledError
 
-from overspill import backend, memory
+from overspill import backend
 from overspill.errors import ClusterError
 from overspill.linalg.outcome import Outcome
 from overspill.linalg.place import client as active_client
@@ -21,6 +20,7 @@ from overspill.linalg.resident.rank import Finding, chunk_of
 from overspill.linalg.resident.reporting import CHECKPOINT_S
 from overspill.linalg.resident.round import Share, Work, WorkerLostError, await_all, play
 from overspill.linalg.space import Core, Progress
+from overspill.linalg.spreading import spread
 from overspill.planning.resources import active
 from overspill.sparse.matrix import CSRMatrix
 from overspill.sparse.transposed import Transposed
@@ -135,7 +135,7 @@ def solve(
                     futile = 0
                     iterations, restart = lost.checkpoint
                     done += iterations
-                    vectors |= {name: _spread(client, x, matrix.row_chunks) for name, x in restart.items()}
+                    vectors |= {name: spread(x, matrix.row_chunks) for name, x in restart.items()}
                     if "maxiter" in options:
                         options["maxiter"] = max(options["maxiter"] - iterations, 1)
                 logger.warning("a worker has gone: the solver goes on from iteration %d on those that are left", done)
@@ -174,6 +174,13 @@ def _round(
     chosen = placement.assigned(parts, costs, {i: lies_on.get(f.key, ()) for i, f in enumerate(futures)}, workers)
     chunks = {name: _by_key(_cut(x, A).persist()) for name, x in vectors.items()}
     weights = [] if M is None else [_by_key(_cut(x, A).persist()) for x in M.vectors]
+    try:
+        wait([future for each in (*chunks.values(), *weights) for future in each])
+    except FuturesCancelledError:
+        raise ClusterError(
+            "parts of a vector of this process were lost with the worker that held them: solve again, or pass b and x0 "
+            "as Dask arrays of which a graph tells how to make them again"
+        ) from None
     shares = [
         Share(
             worker=worker,
@@ -226,15 +233,6 @@ def _results(
     scheduler: Any = client.scheduler
     client.sync(scheduler.set_restrictions, worker={future.key: None for future in (*found, *taken)})
     return tuple(arrays)
-
-
-def _spread(client: Client, x: Any, rows: Sequence[int]) -> da.Array:
-    """A vector of this process as a Dask array, its chunks of so many rows on the workers."""
-    parts = [memory.as_tile(x[start:stop].copy()) for start, stop in pairwise((0, *accumulate(rows)))]
-    name = f"restart-{uuid.uuid4().hex}"
-    futures = client.scatter(parts, hash=False)
-    chunks = {(name, i, *(0 for _ in x.shape[1:])): future for i, future in enumerate(futures)}
-    return da.Array(chunks, name, (tuple(rows), *((extent,) for extent in x.shape[1:])), meta=x[:0])
 
 
 def _await_workers(client: Client) -> None:
