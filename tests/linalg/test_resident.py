@@ -18,6 +18,7 @@ from linalg.cores import (
     counts_until_it_has_restarted,
     fails_on_one,
     goes_on_for_ever,
+    goes_on_with_nothing_to_restart_from,
     identity,
     ignore,
     poisson,
@@ -29,6 +30,7 @@ from overspill.cluster import Cluster
 from overspill.errors import ClusterError, MemoryBudgetError
 from overspill.linalg import cg, resident
 from overspill.linalg.resident import reporting
+from overspill.linalg.spreading import spread
 from overspill.sparse import CSRMatrix
 
 
@@ -60,7 +62,7 @@ def _left(dask_worker: Any) -> list[str]:
     tasks = [
         str(key) for key, task in dask_worker.state.tasks.items() if "round" in str(key) and task.state != "memory"
     ]
-    return tasks + list(meeting._listening)
+    return tasks + [name for name, _ in meeting._listening]
 
 
 def test_it_is_for_square_matrices_on_a_cluster(A: CSRMatrix) -> None:
@@ -115,6 +117,17 @@ def test_preconditioners_go_along(A: CSRMatrix, name: str) -> None:
     np.testing.assert_allclose(poisson() @ x.compute(), b.compute(), atol=1e-8)
 
 
+def test_parts_of_a_preconditioner_are_for_the_same_row_blocks_only(A: CSRMatrix) -> None:
+    b, other = vector(A), CSRMatrix.from_scipy(poisson(), blocks=3)
+    M = osp.linalg.block_jacobi(other, 10)
+    assert osp.linalg.block_jacobi(A, 10).splits_as(A)
+    assert osp.linalg.jacobi(other).splits_as(A)
+    assert not M.splits_as(A)
+    assert np.isfinite(cg(A, b, maxiter=1, M=M)[0].compute()).all()
+    with pytest.raises(osp.ArrayError, match="matrix in memory cannot take Dask vectors: make it of a CSRMatrix"):
+        cg(A, b, M=osp.linalg.block_jacobi(poisson(), 10))
+
+
 def test_an_error_on_one_worker_is_the_clients(A: CSRMatrix, nothing_running: None) -> None:
     with pytest.raises(ZeroDivisionError, match="on rank 1"):
         resident.solve(fails_on_one, A, {"x": vector(A)}, None, {}, progress=ignore)
@@ -164,7 +177,9 @@ def test_a_task_starts_no_round_that_would_wait_for_it(two_workers: Cluster) -> 
     assert two_workers.client.submit(available_within).result() == (False, True)
 
 
-def solve_beside_a_killed_worker(cluster: Cluster, A: CSRMatrix) -> Any:
+def solve_beside_a_killed_worker(
+    cluster: Cluster, A: CSRMatrix, x: da.Array | None = None, core: Any = counts_until_it_has_restarted
+) -> Any:
     told: list[int] = []
     client = cluster.client
     client.run(setattr, reporting, "CHECKPOINT_S", 0.2)
@@ -174,8 +189,8 @@ def solve_beside_a_killed_worker(cluster: Cluster, A: CSRMatrix) -> Any:
         if len(told) == 8:  # some two seconds later
             os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
 
-    x = da.zeros(A.shape[0], chunks=(A.row_chunks,))
-    return resident.solve(counts_until_it_has_restarted, A, {"x": x}, None, {}, progress=progress)
+    x = da.zeros(A.shape[0], chunks=(A.row_chunks,)) if x is None else x
+    return resident.solve(core, A, {"x": x}, None, {}, progress=progress)
 
 
 @pytest.mark.slow
@@ -204,3 +219,11 @@ def test_a_result_that_died_with_a_worker_is_missed_at_once() -> None:
         os.kill(next(iter(cluster.client.run(os.getpid).values())), signal.SIGKILL)
         with pytest.raises(ClusterError, match="result was lost with the worker"):
             x.compute()
+
+
+@pytest.mark.slow
+def test_a_vector_that_died_with_a_worker_is_named() -> None:
+    with osp.cluster(gpu=False, n_workers=2, threads_per_worker=1, memory="256MiB", dashboard_address=None) as cluster:
+        b = spread(np.ones(40_000), (10_000,) * 4)
+        with pytest.raises(ClusterError, match="parts of a vector of this process were lost"):
+            solve_beside_a_killed_worker(cluster, identity(40_000, blocks=4), b, goes_on_with_nothing_to_restart_from)

@@ -85,6 +85,8 @@ class Blockwise:
     def __call__(self, A: Operator, vectors: tuple[Any, ...], r: Any) -> Any:
         """Each block times its rows of `r`."""
         (inverses,) = vectors
+        if isinstance(r, da.Array):
+            raise ArrayError("block_jacobi of a matrix in memory cannot take Dask vectors: make it of a CSRMatrix")
         xp: Any = backend.array_namespace(r)
         z = xp.empty(r.shape, np.result_type(inverses, r))
         count = 1 if r.ndim == 1 else r.shape[1]

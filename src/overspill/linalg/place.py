@@ -69,7 +69,7 @@ def run(
 def _can_be_resident(A: Any, M: Any, cluster: Client | None) -> bool:
     if cluster is None or not isinstance(A, CSRMatrix | Transposed):
         return False
-    if M is not None and not (isinstance(M, Preconditioner) and M.goes_with(A)):
+    if M is not None and not (isinstance(M, Preconditioner) and M.goes_with(A) and M.splits_as(A)):
         return False
     from overspill.linalg import resident
 

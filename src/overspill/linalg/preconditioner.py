@@ -73,6 +73,11 @@ class Preconditioner:
             return self.matrix.name == A.name
         return self.matrix is None or self.matrix is A
 
+    def splits_as(self, A: Any) -> bool:
+        """Whether its parts, if these are not all alike, are those for the row blocks of `A`."""
+        cut = [x.chunks[0] if isinstance(x, da.Array) else None for x in self.vectors]
+        return self.rule_of(range(0)) == self.rule or set(cut) == {chunks_for(A, None)}
+
     def held(self, space: Space, A: Any) -> "Preconditioner":
         """The same with its vectors computed and held; and with `A`, if its products are what it needs."""
         matrix = A if self.matrix is not None and self.goes_with(A) else self.matrix
