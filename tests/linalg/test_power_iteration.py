@@ -1,5 +1,6 @@
 """The power method against NumPy's eigenvalues, and what it says where there is no dominant one."""
 
+import importlib
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +14,8 @@ from tests.linalg.residences import RESIDENCES, here, on
 
 import overspill as osp
 from overspill import backend
+from overspill.linalg.graphs import Graphs
+from overspill.linalg.operators import identity
 
 
 def matrix(dtype: Any = "float64", n: int = 30) -> np.ndarray:
@@ -107,6 +110,33 @@ def test_no_convergence_is_named(A: np.ndarray, message: str) -> None:
 def test_arguments_that_cannot_be_used(given: dict[str, Any], message: str) -> None:
     with pytest.raises(osp.OverspillError, match=message):
         osp.linalg.power_iteration(matrix(), **given)
+
+
+def test_over_graphs_nothing_piles_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each iteration would hold on to the vectors of all before."""
+    tasks: list[int] = []
+
+    class Watched(Graphs):
+        def dots(self, *pairs: Any) -> tuple[Any, ...]:
+            tasks.append(max(len(dict(x.__dask_graph__())) for pair in pairs for x in pair))
+            return super().dots(*pairs)
+
+    # The function of the same name hides the module.
+    iterate = importlib.import_module("overspill.linalg.power_iteration").iterate
+    A = matrix()
+    with dask.config.set(scheduler="synchronous"):
+        lazy, v = da.from_array(A, chunks=15).persist(), da.ones(30, chunks=15)
+        _, found = iterate(
+            Watched(),
+            lambda x: lazy @ x,
+            identity,
+            v0=v,
+            rtol=1e-12,
+            maxiter=12,
+            progress=lambda *told, **restart: None,
+        )
+    assert found.iterations >= 8
+    assert tasks[7] == tasks[3]
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (0, 0)])

@@ -50,14 +50,16 @@ class Graphs:
         """See `overspill.linalg.space.Space.update`."""
         numbers = tuple(a for a, _ in terms)
         axes = tuple(range(y.ndim))
-        pairs = [part for vector in (y, *(x for _, x in terms)) for part in (vector, axes)]
+        over = () if terms and scale == 0 else (y,)  # or graphs would hold on to values that do not matter, for ever
+        vectors = (*over, *(x for _, x in terms))
+        pairs = [part for vector in vectors for part in (vector, axes)]
         return da.blockwise(
             _updated,
             axes,
             *pairs,
             numbers=numbers,
             scale=scale,
-            name=f"update-{tokenize(y.name, [x.name for _, x in terms], numbers, scale)}",
+            name=f"update-{tokenize([x.name for x in vectors], numbers, scale, y.dtype)}",
             dtype=y.dtype,
             meta=y._meta,
             align_arrays=False,
@@ -131,6 +133,9 @@ def _gram_of_chunks(*chunks: Any, arguments: tuple[Any, ...]) -> NDArray[Any]:
     return backend.to_numpy(space.gram(chunks[:rows], chunks[rows:]))[None]
 
 
-def _updated(y: Any, *chunks: Any, numbers: tuple[complex, ...], scale: complex) -> Any:
-    y, *chunks = in_one_place((y, *chunks))  # type: ignore[assignment]
-    return update(y.copy(), *zip(numbers, chunks, strict=True), scale=scale)
+def _updated(*chunks: Any, numbers: tuple[complex, ...], scale: complex) -> Any:
+    chunks = in_one_place(chunks)
+    terms = chunks[len(chunks) - len(numbers) :]
+    xp: Any = backend.array_namespace(chunks[0])
+    y = xp.empty_like(chunks[0]) if len(terms) == len(chunks) else chunks[0].copy()
+    return update(y, *zip(numbers, terms, strict=True), scale=scale)
