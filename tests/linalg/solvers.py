@@ -96,10 +96,8 @@ PAIRS = [(name, system.name) for name, solver in SOLVERS.items() for system in S
 
 DIFFERENT = (
     "spd of single precision",
-    "a first guess",
     "nothing to do",
     "singular and consistent",
-    "one equation",
     "complex and hermitian",
     "complex right hand side",
 )

@@ -241,6 +241,7 @@ def test_matrices_that_cannot_be_used() -> None:
         osp.linalg.eigsh(np.full((4, 4), None), 1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.exists(), reason="needs shared/data beside the repository")
 def test_lowest_modes_of_a_stiffness_matrix() -> None:
     """Condition 10¹⁰: LAPACK itself is off by 10⁻¹⁶ of the largest eigenvalue, 10⁻⁶ of the smallest."""

@@ -71,7 +71,8 @@ def test_preconditioners(name: str, system: str, xp: ModuleType) -> None:
     A, lazy = matrices(system, xp)
     if xp is np:
         check_operator(PRECONDITIONERS[name](A), hermitian=True)
-    check_operator(PRECONDITIONERS[name](lazy), xp, hermitian=True)
+    if A.dtype.kind == "c":  # the others differ in numbers only, and graphs are slow
+        check_operator(PRECONDITIONERS[name](lazy), xp, hermitian=True)
 
 
 @pytest.mark.parametrize("name", PRECONDITIONERS)

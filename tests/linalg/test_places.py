@@ -21,7 +21,7 @@ from overspill.sparse import CSRMatrix
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
-RESIDENT = ("a first guess", "nothing to do", "complex and hermitian", "complex right hand side")
+RESIDENT = ("a first guess", "complex and hermitian")
 
 
 @pytest.fixture
