@@ -90,7 +90,7 @@ def status(run: Path) -> str:
     ("send", "number"),
     [
         (os.killpg, signal.SIGINT),
-        (os.kill, signal.SIGTERM),
+        pytest.param(os.kill, signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param(os.kill, signal.SIGHUP, marks=pytest.mark.slow),
     ],
 )

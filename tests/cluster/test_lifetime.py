@@ -247,7 +247,12 @@ def program(directory: Path, text: str) -> tuple[subprocess.Popen[str], Path]:
 
 
 @pytest.mark.parametrize(
-    ("end", "status"), [("", 0), ("raise SystemExit(3)", 3), ("import time; time.sleep(60)", -signal.SIGINT)]
+    ("end", "status"),
+    [
+        ("", 0),
+        pytest.param("raise SystemExit(3)", 3, marks=pytest.mark.slow),
+        ("import time; time.sleep(60)", -signal.SIGINT),
+    ],
 )
 def test_program_that_forgets_to_close(tmp_path: Path, end: str, status: int) -> None:
     """Also one that gets Ctrl-C, which a terminal sends to the workers at the same time."""

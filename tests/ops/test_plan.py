@@ -30,7 +30,7 @@ def run(c: da.Array, plan: MatmulPlan, scheduler: str) -> np.ndarray[Any, Any]:
     return target
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.data(),
     cuts(200, 4),

@@ -314,7 +314,7 @@ def run(machine: type[StoreMachine], examples: int, steps: int) -> None:
 
 @pytest.mark.parametrize("machine", [StoreMachine, KeptStoreMachine])
 def test_any_operations_in_any_order(machine: type[StoreMachine]) -> None:
-    run(machine, 25, 30)
+    run(machine, 15, 30)
 
 
 @pytest.mark.stress
