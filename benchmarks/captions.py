@@ -38,6 +38,7 @@ SUBJECTS = {
         "Solvers with the matrix in GPU memory, beside stock dask-cuda and CuPy on one GPU",
         {"power": "power iteration", "cg": "conjugate gradients on Poisson's equation in a cube"},
     ),
+    "sparse_cpu": Subject("A sparse matrix times a vector: two workers beside SciPy on one core"),
     "sparse_gpu": Subject("A sparse matrix times a vector on one GPU, beside cuSPARSE"),
     "spill_cuda": Subject(
         "Dask graphs several times as large as the GPUs may hold, beside stock dask-cuda",

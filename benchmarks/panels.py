@@ -97,6 +97,9 @@ def _race(work: str, seconds: Mapping[str, list[float]], nbytes: int | None) -> 
 
 def _contest(work: str, found: Mapping[str, Mapping[str, Any]]) -> Iterable[Panel]:
     """Contenders that each did the work on data of their own, then races that one of them held within itself."""
+    if "seconds" in found:  # a race, and what it was run on
+        yield _race(work, found["seconds"], None)
+        return
     if rows := tuple(_row(contender, one) for contender, one in found.items() if "failed" in one or "warm_s" in one):
         links = (Line("links", one["link_gb_per_s"]) for one in found.values() if "link_gb_per_s" in one)
         yield Panel(work, "GB/s", rows, next(links, None))

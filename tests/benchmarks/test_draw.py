@@ -78,6 +78,9 @@ def recorded(figures: dict[str, Any]) -> Iterator[tuple[str, float | None]]:
     """Contenders from the first to the last, and what they reached, in the unit in which it is drawn."""
     if "outcomes" in figures:
         for found in figures["outcomes"].values():
+            if "seconds" in found:
+                yield from medians(found["seconds"])
+                continue
             for contender, one in found.items():
                 if "failed" in one:
                     yield contender, None
