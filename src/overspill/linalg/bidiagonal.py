@@ -11,7 +11,16 @@ import numpy as np
 
 from overspill.linalg.basis import appended, combined, elsewhere, epsilon, extended, normalised, width
 from overspill.linalg.space import Operator, Progress, Space
-from overspill.linalg.spectrum import HONEST, EndedError, Reason, Spectrum, ended_in_words, judged, rounding_of
+from overspill.linalg.spectrum import (
+    EndedError,
+    Reason,
+    Spectrum,
+    ended_in_words,
+    judged,
+    kept_at_restart,
+    rounding_of,
+    settled,
+)
 from overspill.linalg.triplets import residual_norms
 
 
@@ -68,14 +77,14 @@ def iterate(
         converged = int((estimates <= limits).sum())
         again = converged == k
         if again:
-            if found is not None and np.allclose(values, found, rtol=0, atol=max(HONEST * rounding, limits.max())):
+            if settled(values, found, limits, rounding):
                 break
             found = values
         if restart == maxiter:
             break
         progress(restart, float(estimates.max()), v0=combined(space, V, Q[:, wanted].sum(axis=1, keepdims=True))[:, 0])
         # As in Lanczos' method: what is found is kept, and all begins anew beside it, until nothing is new there.
-        kept = wanted if again else best[: k + min(converged + (ncv - k) // 4, (ncv - k) // 2)]
+        kept = wanted if again else best[: kept_at_restart(k, converged, ncv)]
         V, U = ((block,) for block in space.keep(combined(space, V, Q[:, kept]), combined(space, U, P[:, kept])))
         B = np.diag(np.pad(sigma[kept], (0, ncv - len(kept)))).astype(B.dtype)
         if again or beta == 0:

@@ -11,16 +11,17 @@ import numpy as np
 from overspill.linalg.basis import appended, combined, elsewhere, epsilon, extended, normalised, symmetric, width
 from overspill.linalg.space import Operator, Progress, Space
 from overspill.linalg.spectrum import (
-    HONEST,
     EndedError,
     Reason,
     Spectrum,
     Which,
     ended_in_words,
     judged,
+    kept_at_restart,
     residual_norms,
     rounding_of,
     select,
+    settled,
 )
 
 
@@ -70,7 +71,7 @@ def iterate(
         converged = int((estimates <= limits).sum())
         again = converged == k
         if again:
-            if found is not None and np.allclose(values, found, rtol=0, atol=max(HONEST * rounding, limits.max())):
+            if settled(values, found, limits, rounding):
                 break
             found = values
         if restart == maxiter:
@@ -78,7 +79,7 @@ def iterate(
         progress(restart, float(estimates.max()), v0=combined(space, V, S[:, wanted].sum(axis=1, keepdims=True))[:, 0])
         # A start finds one vector of an eigenvalue that has many: so all begins anew beside what is found, until
         # nothing is new there.
-        kept = wanted if again else select(theta, k + min(converged + (ncv - k) // 4, (ncv - k) // 2), which)
+        kept = wanted if again else select(theta, kept_at_restart(k, converged, ncv), which)
         V = space.keep(combined(space, V, S[:, kept]))
         T = np.diag(np.pad(theta[kept], (0, ncv - len(kept)))).astype(T.dtype)
         if again or beta == 0:

@@ -153,6 +153,16 @@ def rounding_of(norm: float, eps: float) -> float:
     return max(eps * norm, float(np.finfo(np.float64).tiny))
 
 
+def settled(values: NDArray[Any], before: NDArray[Any] | None, limits: NDArray[Any], rounding: float) -> bool:
+    """Whether a search that began anew beside the eigenpairs it had found has found the same again, and nothing new."""
+    return before is not None and np.allclose(values, before, rtol=0, atol=max(HONEST * rounding, limits.max()))
+
+
+def kept_at_restart(k: int, converged: int, ncv: int) -> int:
+    """Vectors of a basis of `ncv` that a restart keeps: those wanted, and the more the more of these have converged."""
+    return k + min(converged + (ncv - k) // 4, (ncv - k) // 2)
+
+
 def judged(
     residuals: NDArray[Any], limits: NDArray[Any], rounding: float, otherwise: Reason = Reason.NOT_HERMITIAN
 ) -> Reason:
