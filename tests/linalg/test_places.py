@@ -15,7 +15,7 @@ import scipy.sparse as sp
 import overspill as osp
 from linalg.solvers import PAIRS, SOLVERS, SYSTEMS, residual
 from overspill.cluster import Cluster
-from overspill.linalg import place, progress
+from overspill.linalg import progress, spreading
 from overspill.linalg.graphs import Graphs
 from overspill.sparse import CSRMatrix
 
@@ -125,7 +125,7 @@ def test_a_cluster_counts_only_where_dask_computes_on_it() -> None:
     import dask
 
     with dask.config.set(scheduler="threads"):
-        assert place.client() is None
+        assert spreading.client() is None
 
 
 @pytest.mark.usefixtures("two_workers")

@@ -7,6 +7,7 @@ from typing import Any
 import dask.array as da
 from distributed import Client
 
+from overspill.linalg import resident
 from overspill.linalg.graphs import Graphs
 from overspill.linalg.operators import as_operator
 from overspill.linalg.preconditioner import Preconditioner
@@ -15,8 +16,6 @@ from overspill.linalg.space import Core, InMemory, Space
 from overspill.linalg.spreading import client
 from overspill.sparse.matrix import CSRMatrix
 from overspill.sparse.transposed import Transposed
-
-__all__ = ["client", "run"]
 
 
 def run(
@@ -50,8 +49,6 @@ def run(
     cluster = client()
     report = Report(name, callback, cluster)
     if dask_vectors and callback is None and _can_be_resident(A, M, cluster):
-        from overspill.linalg import resident  # which asks this module for the client
-
         return resident.solve(core, A, vectors, M, options, progress=report)
     space: Space = Graphs() if dask_vectors else InMemory()
     # Or each iteration would make the blocks anew; what does not fit is spilled.
@@ -71,6 +68,4 @@ def _can_be_resident(A: Any, M: Any, cluster: Client | None) -> bool:
         return False
     if M is not None and not (isinstance(M, Preconditioner) and M.goes_with(A) and M.splits_as(A)):
         return False
-    from overspill.linalg import resident
-
     return resident.available(A)

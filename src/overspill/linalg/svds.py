@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from overspill.errors import ArrayError, UsageError
-from overspill.linalg import bidiagonal, place, randomized
+from overspill.linalg import bidiagonal, randomized, spreading
 from overspill.linalg.arguments import as_vector, common_dtype
 from overspill.linalg.graphs import Graphs
 from overspill.linalg.operators import Product, is_lazy, shape_of
@@ -111,7 +111,7 @@ def svds(
         core, options = randomized.iterate, {"n_oversamples": n_oversamples, "n_iter": n_iter}
         options["n_oversamples"] = min(n_oversamples, min(shape) - k)
     space: Space = Graphs() if isinstance(vectors["v0"], da.Array) else InMemory()
-    report = Report("svds", None, place.client())
+    report = Report("svds", None, spreading.client())
     vectors = dict(zip(vectors, space.keep(*vectors.values()), strict=True))
     found, spectrum = core(space, *operators, k=k, progress=report, **vectors, **options)
     logger.info("svds: %s at iteration %d", spectrum.reason.what, spectrum.iterations)

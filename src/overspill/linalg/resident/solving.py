@@ -14,12 +14,12 @@ from distributed.client import FuturesCancelledError
 from overspill import backend
 from overspill.errors import ClusterError
 from overspill.linalg.outcome import Outcome
-from overspill.linalg.place import client as active_client
 from overspill.linalg.resident import placement
 from overspill.linalg.resident.rank import Finding, chunk_of
 from overspill.linalg.resident.reporting import CHECKPOINT_S
 from overspill.linalg.resident.round import Share, Work, WorkerLostError, await_all, play
 from overspill.linalg.space import Core, Progress
+from overspill.linalg.spreading import client as active_client
 from overspill.linalg.spreading import spread
 from overspill.planning.resources import active
 from overspill.sparse.matrix import CSRMatrix
