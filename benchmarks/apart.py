@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 import psutil
@@ -41,6 +41,17 @@ def printed_by(arguments: list[str], timeout_s: float) -> dict[str, Any]:
         if process.returncode or "failed" in found:
             found["last_words"] = _read(complaints)[-LARGEST_MESSAGE:]
     return found | {"elapsed_s": time.perf_counter() - begin}
+
+
+def tell(measure: Callable[[contextlib.ExitStack, dict[str, Any]], None]) -> None:
+    """Print, for `printed_by`, what `measure` finds, before anything that it has put on the stack is taken down."""
+    found: dict[str, Any] = {}
+    with contextlib.ExitStack() as stack:
+        try:
+            measure(stack, found)
+        except Exception as error:
+            found["failed"] = f"{type(error).__name__}: {str(error)[:LARGEST_MESSAGE]}"
+        print(json.dumps(found), flush=True)
 
 
 def _read(file: IO[str]) -> str:

@@ -8,8 +8,6 @@ all contenders of a work agree on the eigenvalue or the residual. Writes ``resul
 """
 
 import argparse
-import contextlib
-import json
 import signal
 import statistics
 import sys
@@ -79,12 +77,8 @@ def compete(arguments: argparse.Namespace) -> None:
     """Do one work as one contender, in this process, and print the figures before anything is taken down."""
     names = ("rows", "band", "side", "steps", "repeats", "gpus")
     size = Size(**{name: getattr(arguments, name) for name in names})
-    with contextlib.ExitStack() as stack:
-        try:
-            found = solver_works.WORKS[arguments.only][arguments.contender](stack, size)
-        except Exception as error:
-            found = {"failed": f"{type(error).__name__}: {str(error)[: apart.LARGEST_MESSAGE]}"}
-        print(json.dumps(found), flush=True)
+    work = solver_works.WORKS[arguments.only][arguments.contender]
+    apart.tell(lambda stack, found: found.update(work(stack, size)))
 
 
 def line(work: str, contender: str, outcomes: dict[str, Any], steps: int) -> str:

@@ -11,7 +11,6 @@ and the disk the lower one.
 
 import argparse
 import contextlib
-import json
 import os
 import signal
 import statistics
@@ -103,28 +102,27 @@ def compete(arguments: argparse.Namespace) -> None:
     nbytes = int((ROOM if work == OVERHEAD else scale) * parse_nbytes(arguments.device_limit))
     limits = Limits(arguments.device, nbytes, parse_nbytes(arguments.memory))
     repeats = RATIO_PAIRS if work == OVERHEAD else arguments.stock_repeats if is_stock else arguments.repeats
-    found: dict[str, Any] = {"workers": limits.workers, "limit_nbytes": nbytes}
-    with contextlib.ExitStack() as stack:
-        try:
-            if work == "temporaries" and arguments.device == "cuda":
-                found["device_nbytes"] = int(nbytes / DEFAULT_SHARE) + CONTEXT_NBYTES
-                stack.enter_context(ballast.leaving(found["device_nbytes"]))
-            client = stack.enter_context(contenders.CONTENDERS[contender](limits))
-            case = Case(limits, arguments.side, repeats)
-            if work == OVERHEAD:
-                plain = stack.enter_context(contenders.without_store(limits))
-                found |= spill_works.overhead(client, plain, case)
-            else:
-                found |= spill_works.WORKS[work](client, case)
-            if contender == "overspill":
-                found["store"] = spill_works.store_figures(client)
-                # Checked before the figures count: work that fits tells nothing of spilling, work that spills nothing
-                # of its overhead.
-                spilled = any(sum(worker["evictions"].values()) for worker in found["store"])
-                assert spilled == (work != OVERHEAD), f"spilled: {spilled}"
-        except Exception as error:
-            found["failed"] = f"{type(error).__name__}: {str(error)[: apart.LARGEST_MESSAGE]}"
-        print(json.dumps(found), flush=True)
+
+    def measure(stack: contextlib.ExitStack, found: dict[str, Any]) -> None:
+        found |= {"workers": limits.workers, "limit_nbytes": nbytes}
+        if work == "temporaries" and arguments.device == "cuda":
+            found["device_nbytes"] = int(nbytes / DEFAULT_SHARE) + CONTEXT_NBYTES
+            stack.enter_context(ballast.leaving(found["device_nbytes"]))
+        client = stack.enter_context(contenders.CONTENDERS[contender](limits))
+        case = Case(limits, arguments.side, repeats)
+        if work == OVERHEAD:
+            plain = stack.enter_context(contenders.without_store(limits))
+            found |= spill_works.overhead(client, plain, case)
+        else:
+            found |= spill_works.WORKS[work](client, case)
+        if contender == "overspill":
+            found["store"] = spill_works.store_figures(client)
+            # Checked before the figures count: work that fits tells nothing of spilling, work that spills nothing
+            # of its overhead.
+            spilled = any(sum(worker["evictions"].values()) for worker in found["store"])
+            assert spilled == (work != OVERHEAD), f"spilled: {spilled}"
+
+    apart.tell(measure)
 
 
 def line(work: str, contender: str, found: dict[str, Any]) -> str:

@@ -10,9 +10,7 @@ Writes ``results/transform_gpu.json``.
 """
 
 import argparse
-import contextlib
 import dataclasses
-import json
 import signal
 import statistics
 import sys
@@ -84,12 +82,8 @@ def compete(arguments: argparse.Namespace) -> None:
     if resident:  # with the eighth of the limit that stays free for tasks, and chunks dealt out unevenly
         limits = dataclasses.replace(limits, nbytes=size.nbytes * 3 // 2 // limits.workers)
     threads = {} if arguments.threads is None else {"threads_per_worker": arguments.threads}
-    with contextlib.ExitStack() as stack:
-        try:
-            found = transform_works.WORKS[work][contender](stack, limits, size, threads)
-        except Exception as error:
-            found = {"failed": f"{type(error).__name__}: {str(error)[: apart.LARGEST_MESSAGE]}"}
-        print(json.dumps(found), flush=True)
+    do = transform_works.WORKS[work][contender]
+    apart.tell(lambda stack, found: found.update(do(stack, limits, size, threads)))
 
 
 def line(work: str, contender: str, found: dict[str, Any]) -> str:
