@@ -7,6 +7,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+import sparse_matrices
 from contenders import QUIET
 from distributed import Client, wait
 
@@ -189,9 +190,11 @@ def cg_cupyx(stack: ExitStack, size: Size) -> dict[str, Any]:
     import cupy
     import cupyx.scipy.sparse.linalg
 
-    with osp.cluster(gpu=True, CUDA_VISIBLE_DEVICES="0", dashboard_address=None):
-        whole = osp.sparse.poisson((size.side,) * 3, 7, blocks=1).to_scipy()
-    A = cupyx.scipy.sparse.csr_matrix(whole)
+    indptr, columns, shape = sparse_matrices.poisson7(cupy, 7 * size.side**3)
+    rows = cupy.searchsorted(indptr, cupy.arange(columns.size, dtype=np.int32), side="right") - 1
+    values = cupy.where(columns == rows, 6.0, -1.0)
+    A = cupyx.scipy.sparse.csr_matrix((values, columns, indptr), shape=shape)
+    del rows, values
     b, seconds = cupy.ones(A.shape[0]), []
     for repeat in range(-1, size.repeats):
         cupy.cuda.Device().synchronize()
