@@ -1,14 +1,21 @@
-"""As much of CuPy as the CSR kernels' launchers use, in host memory: kernels are compiled by g++ and run there."""
+"""As much of CuPy as our kernels' launchers use, in host memory: kernels are compiled by g++ and run there."""
 
 import ctypes
 import hashlib
+import importlib.util
+import shutil
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
+
+import overspill.kernels
+from overspill.kernels import sources
 
 HERE = Path(__file__).parent
 
@@ -54,6 +61,28 @@ class Library:
             partial.rename(path)
         library = ctypes.CDLL(str(path))
         self.functions = {e: getattr(library, f"run_{i}") for i, e in enumerate(expressions)}
+
+
+def launchers(folder: Path, on_trial: Callable[[str], bool], *names: str) -> list[ModuleType]:
+    """Modules of `overspill.kernels`, over kernels that the host runs; nobody else sees them.
+
+    Of a source all instantiations that are `on_trial` are compiled at once, others as they are needed.
+    """
+    if not shutil.which("g++"):
+        pytest.skip("needs g++, to run kernels where there is no GPU")
+    tested = [expression for parts in sources.instantiations().values() for expression in parts if on_trial(expression)]
+    modules = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "cupy", module(folder, sorted(tested)))
+        for name in names:
+            spec = importlib.util.find_spec(f"overspill.kernels.{name}")
+            assert spec is not None and spec.loader is not None
+            loaded = importlib.util.module_from_spec(spec)
+            patch.setitem(sys.modules, spec.name, loaded)
+            spec.loader.exec_module(loaded)
+            patch.setattr(overspill.kernels, name, loaded, raising=False)
+            modules.append(loaded)
+    return modules
 
 
 def module(folder: Path, tested: Sequence[str]) -> ModuleType:

@@ -7,24 +7,24 @@ from importlib import resources
 
 import pytest
 
-from overspill.kernels import csr_sources
+from overspill.kernels import sources
 
 ARCHITECTURES = ("80", "90")
 
 
 def program(file: str) -> str:
     """The source of `file`, and something that needs all instantiations of it."""
-    expressions = sorted(csr_sources.instantiations()[file])
+    expressions = sorted(sources.instantiations()[file])
     needed = "\n".join(f"auto* needed_{i} = {expression};" for i, expression in enumerate(expressions))
-    return f"{csr_sources.text(file)}\n{needed}\n"
+    return f"{sources.text(file)}\n{needed}\n"
 
 
 def test_every_source_is_known() -> None:
     files = {path.name for path in resources.files("overspill.kernels").iterdir() if path.name.endswith(".cu")}
-    assert files == {f"{file}.cu" for file in csr_sources.instantiations()}
+    assert files == {f"{file}.cu" for file in sources.instantiations()}
 
 
-@pytest.mark.parametrize("file", sorted(csr_sources.instantiations()))
+@pytest.mark.parametrize("file", sorted(sources.instantiations()))
 def test_sources_compile(file: str, request: pytest.FixtureRequest) -> None:
     nvcc = shutil.which("nvcc")
     if nvcc is None:
@@ -42,5 +42,5 @@ def test_sources_compile(file: str, request: pytest.FixtureRequest) -> None:
         assert done.returncode == 0, done.stderr
         partial.rename(compiled)
     binary = compiled.read_bytes()
-    for expression in csr_sources.instantiations()[file]:
+    for expression in sources.instantiations()[file]:
         assert expression.partition("<")[0].encode() in binary

@@ -8,7 +8,7 @@
 // at a time, and DEEP such steps at once, so that many loads are under way. If WIDE, rows of X lie one after the other,
 // aligned, with k a multiple of EACH, and a lane reads its EACH values in one load of 16 bytes. Additions happen in an
 // order that depends on these numbers alone: the same bits each time.
-#include "csr_numbers.cuh"
+#include "numbers.cuh"
 
 template <typename T, int EACH>
 struct alignas(16) Neighbours {

@@ -5,8 +5,9 @@ from typing import Any
 import cupy
 import numpy as np
 
-from overspill.kernels import csr_facts, csr_sources
-from overspill.kernels.csr_facts import THREADS, arrays, kernel, remembered
+from overspill.kernels import csr_facts, sources
+from overspill.kernels.compiled import THREADS, kernel, multiprocessors
+from overspill.kernels.csr_facts import arrays, remembered
 
 MOST_ROUNDS = 16
 """Rounds in which a thread block of the row kernel goes through its rows: all but the first are read ahead."""
@@ -56,10 +57,10 @@ def _columns(x: Any) -> list[Any]:
 
 def vector(block: Any, x: Any, y: Any, lanes: int) -> None:
     """Queue the product with 1-D contiguous arrays by as many lanes a row."""
-    rows, deep = block.shape[0], csr_sources.rows_at_once(y.dtype.name)
+    rows, deep = block.shape[0], sources.rows_at_once(y.dtype.name)
     indptr, indices, data = arrays(block)
     owned = THREADS // lanes * deep
-    resident = 4 * csr_facts.multiprocessors()
+    resident = 4 * multiprocessors()
     # Fewer rounds where there would be too few thread blocks to keep all multiprocessors busy to the end.
     rounds = min(MOST_ROUNDS, max(1, rows // (owned * resident * 4)))
     kernel("csr_vector", "csr_vector", data.dtype.name, y.dtype.name, indices.dtype.name, lanes, deep)(
@@ -89,10 +90,10 @@ def columns(block: Any, x: Any) -> Any:
     indptr, indices, data = arrays(block)
     by_rows = x.strides[1] == x.itemsize
     y = cupy.empty((rows, k), x.dtype, order="C" if by_rows else "F")
-    across, each = csr_sources.across(x.dtype.name, by_rows=by_rows)
+    across, each = sources.across(x.dtype.name, by_rows=by_rows)
     aligned = x.data.ptr % 16 == 0 and x.strides[0] % 16 == 0
     wide = by_rows and aligned and k % each == 0
-    lanes = csr_sources.COLUMN_LANES
+    lanes = sources.COLUMN_LANES
     strides = [np.int64(step // x.itemsize) for step in (*x.strides, *y.strides)]
     types = data.dtype.name, x.dtype.name, indices.dtype.name
     kernel("csr_columns", "csr_columns", *types, lanes, across, each, wide)(

@@ -2,43 +2,20 @@
 
 import weakref
 from collections.abc import Callable
-from functools import cache
 from typing import Any, TypeVar, cast
 
 import cupy
 import numpy as np
 
-from overspill.kernels import csr_choice, csr_sources
+from overspill.kernels import csr_choice
+from overspill.kernels.compiled import THREADS, kernel, multiprocessors
 
 T = TypeVar("T")
-
-THREADS = 256
-"""Threads of a block, in all kernels."""
 
 TILE = 7 * THREADS
 """Rows and entries that a block of merge-path's threads takes."""
 
 LOWEST = np.iinfo(np.int32).min
-
-
-@cache
-def kernel(file: str, name: str, *parameters: str | int | bool) -> Any:
-    """A kernel, to be compiled once a device."""
-    expression = csr_sources.expression(name, *parameters)
-    assert expression in csr_sources.instantiations()[file], expression
-    code = csr_sources.text(file)
-    return cupy.RawModule(code=code, options=("-std=c++17",), name_expressions=[expression]).get_function(expression)
-
-
-def multiprocessors() -> int:
-    """Multiprocessors of the current device."""
-    return _multiprocessors(cupy.cuda.runtime.getDevice())
-
-
-@cache
-def _multiprocessors(device: int) -> int:
-    count: int = cupy.cuda.Device(device).attributes["MultiProcessorCount"]
-    return count
 
 
 def remembered(block: Any, fact: Callable[[Any], T]) -> T:

@@ -13,7 +13,7 @@
 // Launch, in this order: csr_merge_tiles, once a matrix, a thread a boundary between tiles; csr_merge, a block of 256
 // threads a tile, writes y, each row by the block where it ends; csr_merge_carries, a thread a tile, adds to y what
 // rows had before. Additions happen in an order that depends on indptr alone: the same bits each time.
-#include "csr_numbers.cuh"
+#include "numbers.cuh"
 
 constexpr int THREADS = 256;
 constexpr int ITEMS = 7;  // odd, so that threads that walk their products side by side meet different banks

@@ -6,7 +6,7 @@
 //
 // Launch: any number of blocks of 256 threads. A warp owns 32 rows at a time, a lane one of them. Counts are whole
 // numbers: in whatever order warps add theirs, the result is the same.
-#include "csr_numbers.cuh"
+#include "numbers.cuh"
 
 template <typename I>
 __global__ void __launch_bounds__(256) csr_profile(

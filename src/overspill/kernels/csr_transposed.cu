@@ -15,7 +15,7 @@
 // Launch: csr_exponent for data, once a matrix, and for x: any number of blocks of 256 threads, each thread every so
 // manieth number. csr_transposed: a block of 256 threads for each tile of csr_merge.cu, a thread takes every 256th of a
 // tile's entries and finds their rows by bisection. csr_transposed_finish: a thread a column.
-#include "csr_numbers.cuh"
+#include "numbers.cuh"
 
 constexpr int THREADS = 256;
 constexpr int ITEMS = 7;

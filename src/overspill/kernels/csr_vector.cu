@@ -8,7 +8,7 @@
 // lane takes every LANES-th entry of ROWS of them at the same time, so that many loads are under way at once. Where a
 // round begins and ends is read a round ahead. Lanes then trade partial sums, so that every sum ends in one lane, which
 // writes it. The order of additions depends on LANES and ROWS alone: the same bits each time.
-#include "csr_numbers.cuh"
+#include "numbers.cuh"
 
 // Adds up COUNT sums across 2 * WIDTH lanes: in each step a lane gives away half of its sums and gets others' shares of
 // those it keeps; which ones it keeps is added to `first`.

@@ -8,6 +8,7 @@ from dask.base import persist, tokenize
 from numpy.typing import NDArray
 
 from overspill import backend
+from overspill.kernels.dots import dots
 from overspill.kernels.update import update
 from overspill.linalg import space
 from overspill.ops.fusion import in_one_place
@@ -124,7 +125,7 @@ def _combined(*chunks: Any, arguments: tuple[Any, ...]) -> Any:
 def _dots_of_chunks(*chunks: Any, arguments: tuple[Any, ...]) -> NDArray[Any]:
     (indices,) = arguments
     chunks = in_one_place(chunks)
-    return backend.to_numpy(space.dots(*((chunks[i], chunks[j]) for i, j in indices)))[None]
+    return backend.to_numpy(dots(*((chunks[i], chunks[j]) for i, j in indices)))[None]
 
 
 def _gram_of_chunks(*chunks: Any, arguments: tuple[Any, ...]) -> NDArray[Any]:

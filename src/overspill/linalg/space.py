@@ -9,11 +9,11 @@ import operator
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 from overspill import backend
-from overspill.kernels import update
+from overspill.kernels.dots import dots
+from overspill.kernels.update import update
 
 Core: TypeAlias = Callable[..., tuple[tuple[Any, ...], Any]]
 """A solver's mathematics: ``core(space, A, M, *, progress, **vectors, **options) -> (vectors, rest)``.
@@ -91,18 +91,11 @@ class InMemory:
 
     def update(self, y: Any, *terms: tuple[complex, Any], scale: complex = 1.0) -> Any:
         """See `Space.update`."""
-        return update.update(y, *terms, scale=scale)
+        return update(y, *terms, scale=scale)
 
     def keep(self, *vectors: Any) -> tuple[Any, ...]:
         """See `Space.keep`."""
         return vectors
-
-
-def dots(*pairs: tuple[Any, Any]) -> Any:
-    """``x^H y`` of each pair of arrays in memory: one array, where they lie, fit to be summed over workers."""
-    xp: Any = backend.array_namespace(pairs[0][0]) if pairs else np
-    distinct = {(id(x), id(y)): xp.vdot(x, y) for x, y in {(id(x), id(y)): (x, y) for x, y in pairs}.values()}
-    return xp.stack([distinct[id(x), id(y)] for x, y in pairs]) if pairs else np.empty(0)
 
 
 def gram(X: Any, Y: Any) -> Any:

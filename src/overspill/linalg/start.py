@@ -9,6 +9,7 @@ import numpy as np
 from overspill import backend
 from overspill.linalg.arguments import common_dtype
 from overspill.linalg.operators import Product, is_lazy
+from overspill.ops.residence import to_device
 
 SEED = 0
 
@@ -22,6 +23,8 @@ def random_vector(A: Any, size: int, like: Any = None, chunks: Any = "auto") -> 
     if is_lazy(A) or isinstance(like, da.Array):
         rng = da.random.default_rng(np.random.PCG64(SEED))
         x = da.cos(np.pi * rng.random(size, chunks=getattr(like, "chunks", chunks)))
+        if any(isinstance(y, da.Array) and backend.is_device_array(y._meta) for y in (like, A)):
+            x = to_device(x)
     else:
         on_device = any(backend.is_device_array(x) for x in (like, A, getattr(A, "data", None)))
         xp = importlib.import_module("cupy") if on_device else np

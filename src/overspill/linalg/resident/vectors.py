@@ -5,6 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from overspill.kernels.dots import dots
 from overspill.linalg import space
 from overspill.linalg.resident.communicator import Communicator
 from overspill.linalg.resident.mesh import EndedError
@@ -32,7 +33,7 @@ class Distributed(space.InMemory):
 
     def dots(self, *pairs: tuple[Any, Any]) -> tuple[Any, ...]:
         """See `overspill.linalg.space.Space.dots`."""
-        return tuple(self._sum(space.dots(*pairs)).tolist()) if pairs else ()
+        return tuple(self._sum(dots(*pairs)).tolist()) if pairs else ()
 
     def gram(self, X: Any, Y: Any) -> NDArray[Any]:
         """See `overspill.linalg.space.Space.gram`."""

@@ -1,4 +1,4 @@
-"""The text of the CSR kernels, and every instantiation of them that may be launched."""
+"""The text of our CUDA kernels, and every instantiation of them that may be launched."""
 
 import itertools
 from collections.abc import Iterable
@@ -28,6 +28,9 @@ RESULTS = {
 """Types of x and y, by the type of the matrix."""
 
 INDICES = ("int32", "int64")
+
+MOST_PAIRS = 4
+"""Pairs of vectors whose inner products one launch computes."""
 
 COLUMN_LANES = 16
 """Lanes of a row where there are several columns of x: they take 16 entries at once, or 64."""
@@ -59,8 +62,8 @@ def expression(name: str, *parameters: str | int | bool) -> str:
 def text(file: str) -> str:
     """The source of ``FILE.cu``, with what it includes."""
     folder = resources.files("overspill.kernels")
-    header = (folder / "csr_numbers.cuh").read_text(encoding="utf-8")
-    return (folder / f"{file}.cu").read_text(encoding="utf-8").replace('#include "csr_numbers.cuh"', header)
+    header = (folder / "numbers.cuh").read_text(encoding="utf-8")
+    return (folder / f"{file}.cu").read_text(encoding="utf-8").replace('#include "numbers.cuh"', header)
 
 
 @cache
@@ -88,6 +91,14 @@ def instantiations() -> dict[str, frozenset[str]]:
         "csr_transposed": _expressions("csr_transposed", ([*pair, index] for pair, index in every))
         | _expressions("csr_exponent", (["float32"], ["float64"]))
         | _expressions("csr_transposed_finish", (["float32"], ["float64"])),
+        "dots": _expressions(
+            "dots",
+            (
+                [dtype, "complex128" if dtype.startswith("complex") else "float64", pairs]
+                for dtype in RESULTS
+                for pairs in range(1, MOST_PAIRS + 1)
+            ),
+        ),
     }
 
 
