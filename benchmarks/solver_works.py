@@ -199,7 +199,7 @@ def cg_cupyx(stack: ExitStack, size: Size) -> dict[str, Any]:
     for repeat in range(-1, size.repeats):
         cupy.cuda.Device().synchronize()
         start = time.perf_counter()
-        x, _ = cupyx.scipy.sparse.linalg.cg(A, b, tol=0.0, atol=0.0, maxiter=size.steps)
+        x, _ = cupyx.scipy.sparse.linalg.cg(A, b, rtol=0.0, atol=0.0, maxiter=size.steps)
         cupy.cuda.Device().synchronize()
         if repeat >= 0:
             seconds.append(time.perf_counter() - start)

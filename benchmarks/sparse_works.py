@@ -37,13 +37,13 @@ def overspill_by(A: Any, x: Any, lanes: int | None) -> Product:
     """Ours, with so many lanes a row, or by merge-path."""
     import cupy
 
-    from overspill.kernels import csr_cuda
+    from overspill.kernels import csr_cuda, csr_schedule
 
     y = cupy.empty(A.shape[0], x.dtype)
 
     def product() -> Any:
         if lanes:
-            csr_cuda.vector(A, x, y, lanes)
+            csr_cuda.by_rows(A, x, y, csr_schedule.evenly(A, lanes))
         else:
             csr_cuda.merge(A, x, y)
         return y

@@ -117,9 +117,10 @@ def module(folder: Path, tested: Sequence[str]) -> ModuleType:
     cupy: Any = ModuleType("cupy")
     cupy.ndarray = Array
     cupy.RawModule = RawModule
-    for name in ("zeros", "empty", "full", "ascontiguousarray", "bincount"):
+    names = ("zeros", "empty", "full", "ascontiguousarray", "bincount", "flatnonzero", "concatenate", "diff", "cumsum")
+    for name in (*names, "arange", "minimum", "count_nonzero"):
         setattr(cupy, name, _on_device(getattr(np, name)))
-    device = SimpleNamespace(attributes={"MultiProcessorCount": 2})
+    device = SimpleNamespace(attributes={"MultiProcessorCount": 2, "L2CacheSize": 2**20})
     stream = SimpleNamespace(synchronize=lambda: None)
     cupy.cuda = SimpleNamespace(
         Device=lambda _: device, runtime=SimpleNamespace(getDevice=lambda: 0), get_current_stream=lambda: stream

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from cases import matrix
 from kernels import host_cupy
@@ -26,6 +27,7 @@ class Side:
     block: Callable[[Any], Any]
     array: Callable[[Any], Any]
     facts: ModuleType | None
+    schedule: ModuleType | None
 
     def product(self, A: Any, x: Any) -> Any:
         """``A @ x``, the same bits twice."""
@@ -46,15 +48,19 @@ class Side:
 @pytest.fixture(scope="module", params=["scipy", "host", pytest.param("cuda", marks=pytest.mark.gpu)])
 def side(request: pytest.FixtureRequest) -> Side:
     if request.param == "scipy":
-        return Side("scipy", dispatching.matvec, dispatching.rmatvec, lambda A: A, lambda x: x, None)
+        return Side("scipy", dispatching.matvec, dispatching.rmatvec, lambda A: A, lambda x: x, None, None)
     if request.param == "host":
         folder = request.config.cache.mkdir("kernels_on_host")
-        _, facts, launchers = host_cupy.launchers(folder, on_trial, "compiled", "csr_facts", "csr_cuda")
-        return Side("host", launchers.matvec, launchers.rmatvec, host_cupy.Block, host_cupy.device_array, facts)
+        _, facts, schedule, launchers = host_cupy.launchers(
+            folder, on_trial, "compiled", "csr_facts", "csr_schedule", "csr_cuda"
+        )
+        return Side(
+            "host", launchers.matvec, launchers.rmatvec, host_cupy.Block, host_cupy.device_array, facts, schedule
+        )
     import cupy
     from cupyx.scipy.sparse import csr_matrix
 
-    from overspill.kernels import csr_facts
+    from overspill.kernels import csr_facts, csr_schedule
     from overspill.kernels.csr_residence import make
 
     def block(A: Any) -> csr_matrix:
@@ -63,7 +69,7 @@ def side(request: pytest.FixtureRequest) -> Side:
     def array(x: Any) -> Any:
         return cupy.array(x, order="K")
 
-    return Side("cuda", dispatching.matvec, dispatching.rmatvec, block, array, csr_facts)
+    return Side("cuda", dispatching.matvec, dispatching.rmatvec, block, array, csr_facts, csr_schedule)
 
 
 def on_trial(expression: str) -> bool:
@@ -139,6 +145,58 @@ def test_a_long_row(side: Side) -> None:
     assert_close(side.transposed_product(A, z), A.T.tocsr(), z)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "complex64"])
+def test_scattered_columns(side: Side, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Panel by panel, where x does not fit into the cache."""
+    A = csr(np.full(70, 27), 300_000, dtype)
+    x = matrix((A.shape[1],), dtype, 1)
+    if side.schedule is not None:
+        monkeypatch.setattr(side.schedule, "cache_nbytes", lambda: 2**20)
+        cuts = side.schedule.cuts(side.block(A), x.itemsize).get()
+        bounds = [300_000 * panel // 4 for panel in (1, 2, 3)]
+        rows = [A.indices[A.indptr[row] : A.indptr[row + 1]] for row in range(70)]
+        expected = [[A.indptr[row] + np.searchsorted(rows[row], bound) for row in range(70)] for bound in bounds]
+        assert cuts.tolist() == expected
+    assert_close(side.product(A, x), A, x)
+
+
+def test_columns_in_order_are_no_panels(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    if side.schedule is None:
+        pytest.skip("SciPy has no panels")
+    monkeypatch.setattr(side.schedule, "cache_nbytes", lambda: 2**10)
+    banded = scipy.sparse.diags_array(np.ones(27), offsets=range(-13, 14), shape=(500, 500)).tocsr()
+    spread = scipy.sparse.diags_array(np.ones(27), offsets=range(0, 270_000, 10_000), shape=(500, 300_000)).tocsr()
+    for A in (banded, spread, csr(ROWS["one row"], COLUMNS, "float64")):
+        assert side.schedule.cuts(side.block(A), 8) is None
+
+
+SCHEDULES = {
+    "regular": (16, False, False),
+    "mostly empty": (16, True, False),
+    "short and two long": (2, False, True),
+    "few and two long": (2, True, True),
+}
+"""Of a case: lanes, whether rows with entries are listed, and whether long rows are cut."""
+
+LONG_ROWS = {
+    "short and two long": np.where(np.arange(500) % 250 == 99, 9000, 2),
+    "few and two long": np.where(np.arange(4000) % 2000 == 99, 9000, 2 * (np.arange(4000) % 9 == 0)),
+}
+
+
+@pytest.mark.parametrize("case", SCHEDULES)
+def test_schedules(side: Side, case: str) -> None:
+    if side.schedule is None:
+        pytest.skip("SciPy has no schedules")
+    A = csr((ROWS | LONG_ROWS)[case], 10_000, "float64")
+    found = side.schedule.schedule(side.block(A))
+    assert (found.lanes, found.numbers is not None, found.long is not None) == SCHEDULES[case]
+    x = matrix((A.shape[1],), "float64", 1)
+    assert_close(side.product(A, x), A, x)
+    X = matrix((A.shape[1], 3), "float64", 1)
+    assert_close(side.product(A, X), A, X)
+
+
 def test_what_is_no_number_stays_in_its_rows_and_columns(side: Side) -> None:
     A = csr(ROWS["seven"], COLUMNS, "float64")
     x = matrix((A.shape[1],), "float64", 1)
@@ -197,9 +255,13 @@ def test_operands_of_other_shapes_are_refused() -> None:
 def test_profiles_count_what_lanes_wait_for(side: Side, case: str) -> None:
     if side.facts is None:
         pytest.skip("SciPy has no lanes")
-    slots, longest = side.facts.profile(side.block(csr(ROWS[case], COLUMNS, "float64")))
-    assert slots == [lane_steps(ROWS[case], width) for width in csr_choice.WIDTHS]
-    assert longest == ROWS[case].max()
+    lengths = ROWS[case]
+    for limit in (None, 16):
+        counted = np.where(lengths <= limit, lengths, 0) if limit else lengths
+        found = side.facts.profile(side.block(csr(lengths, COLUMNS, "float64")).indptr, limit)
+        assert found.slots == tuple(lane_steps(counted, width) for width in csr_choice.WIDTHS)
+        assert (found.longest, found.occupied) == (counted.max(), np.count_nonzero(counted))
+        assert found.entries == counted.sum()
 
 
 @pytest.mark.parametrize("case", ROWS)

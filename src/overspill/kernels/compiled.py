@@ -25,6 +25,11 @@ def multiprocessors() -> int:
     return _attributes(cupy.cuda.runtime.getDevice())["MultiProcessorCount"]
 
 
+def cache_nbytes() -> int:
+    """Size of the current device's L2 cache."""
+    return _attributes(cupy.cuda.runtime.getDevice())["L2CacheSize"]
+
+
 @cache
 def _attributes(device: int) -> dict[str, int]:
     attributes: dict[str, int] = cupy.cuda.Device(device).attributes

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 WIDTHS = (2, 4, 8, 16, 32)
 """Lanes of a warp that a row may be given."""
 
+PANEL_WIDTHS = (4, 8, 16, 32)
+"""The same, where rows are multiplied panel by panel."""
+
 MORE_LANES = 1.34
 """Lane-steps, against the fewest, that a row of more lanes may take: its loads are of fewer lines. Rows of 5 take 8."""
 
@@ -16,6 +19,40 @@ RESIDENT_WARPS = 40
 
 ALWAYS_STEPS, DELAY = 32, 8
 """Steps that the longest row may take: so many, and an eighth of those that each resident warp takes for all rows."""
+
+LONG = 1024
+"""Entries beyond which a row is cut into pieces if it alone keeps rows from being given lanes."""
+
+LISTED = 0.6
+"""Share of rows with entries below which these are listed: reading the list costs less than passing over the others."""
+
+CACHED = 0.65
+"""Share of the L2 cache that a panel of x may take, beside the matrix that streams through it."""
+
+LEAST_IN_PANEL = 2.5
+"""Entries of a row in each panel, on average, below which panels cost more than they bring."""
+
+
+def worth_listing(rows: int, occupied: int) -> bool:
+    """Whether to list the rows that have entries, `occupied` of them."""
+    return occupied < LISTED * rows
+
+
+def panels(rows: int, nnz: int, x_nbytes: int, cache_nbytes: int) -> int:
+    """Panels into which to cut scattered columns, so that the entries of x that one panel reads stay in the cache.
+
+    Examples
+    --------
+    >>> panels(2**24, 2**28, x_nbytes=2**27, cache_nbytes=50 * 2**20)
+    4
+    """
+    count = round(x_nbytes / (CACHED * cache_nbytes))
+    return count if count > 1 and nnz >= LEAST_IN_PANEL * rows * count else 1
+
+
+def lanes_in_panels(rows: int, nnz: int, count: int) -> int:
+    """Lanes for what a row has in one of `count` panels."""
+    return next((width for width in PANEL_WIDTHS if width * rows * count >= nnz), PANEL_WIDTHS[-1])
 
 
 def lanes(rows: int, nnz: int, slots: Sequence[int], longest: int, multiprocessors: int) -> int | None:

@@ -5,9 +5,10 @@ from typing import Any
 import cupy
 import numpy as np
 
-from overspill.kernels import csr_facts, sources
+from overspill.kernels import csr_facts, csr_schedule, sources
 from overspill.kernels.compiled import THREADS, kernel, multiprocessors
 from overspill.kernels.csr_facts import arrays, remembered
+from overspill.kernels.sources import ADDED, TO_LISTED, WRITTEN
 
 MOST_ROUNDS = 16
 """Rounds in which a thread block of the row kernel goes through its rows: all but the first are read ahead."""
@@ -22,13 +23,13 @@ def matvec(block: Any, x: Any) -> Any:
     x, rows = x.astype(dtype, copy=False), block.shape[0]
     if not block.nnz or not x.size:
         return cupy.zeros((rows, *x.shape[1:]), dtype)
-    lanes = remembered(block, csr_facts.lanes)
-    if lanes and x.ndim == 2 and x.shape[1] > 1:
+    plan = remembered(block, csr_schedule.schedule)
+    if plan is not None and plan.long is None and x.ndim == 2 and x.shape[1] > 1:
         return columns(block, x)
     y = cupy.empty((rows, *x.shape[1:]), dtype, order="F")
     for own_x, own_y in zip(_columns(x), _columns(y), strict=True):
-        if lanes:
-            vector(block, own_x, own_y, lanes)
+        if plan is not None:
+            by_rows(block, own_x, own_y, plan)
         else:
             merge(block, own_x, own_y)
     return y
@@ -55,18 +56,47 @@ def _columns(x: Any) -> list[Any]:
     return [cupy.ascontiguousarray(x)] if x.ndim == 1 else [cupy.ascontiguousarray(column) for column in x.T]
 
 
-def vector(block: Any, x: Any, y: Any, lanes: int) -> None:
-    """Queue the product with 1-D contiguous arrays by as many lanes a row."""
-    rows, deep = block.shape[0], sources.rows_at_once(y.dtype.name)
-    indptr, indices, data = arrays(block)
+def by_rows(block: Any, x: Any, y: Any, plan: csr_schedule.Schedule) -> None:
+    """Queue the product with 1-D contiguous arrays by so many lanes a row as `plan` says."""
+    if plan.numbers is not None:
+        y.fill(0)
+    lanes, panels = csr_schedule.panels(block, plan, x.itemsize)
+    for number, (begins, ends) in enumerate(panels):
+        target = TO_LISTED if plan.numbers is not None else ADDED if number else WRITTEN
+        vector(block, x, y, lanes, begins, ends, target, plan)
+    if plan.long is not None:
+        long_rows(block, x, y, plan.long)
+
+
+def vector(
+    block: Any, x: Any, y: Any, lanes: int, begins: Any, ends: Any, target: int, plan: csr_schedule.Schedule
+) -> None:
+    """Queue the row kernel."""
+    rows, deep = len(ends), sources.rows_at_once(y.dtype.name)
+    _, indices, data = arrays(block)
     owned = THREADS // lanes * deep
     resident = 4 * multiprocessors()
     # Fewer rounds where there would be too few thread blocks to keep all multiprocessors busy to the end.
     rounds = min(MOST_ROUNDS, max(1, rows // (owned * resident * 4)))
-    kernel("csr_vector", "csr_vector", data.dtype.name, y.dtype.name, indices.dtype.name, lanes, deep)(
+    numbers = ends if plan.numbers is None else plan.numbers  # not read, but some address
+    kernel("csr_vector", "csr_vector", data.dtype.name, y.dtype.name, indices.dtype.name, lanes, deep, target)(
         (-(-rows // (owned * rounds)),),
         (THREADS,),
-        (np.int64(rows), np.int32(rounds), indptr, indices, data, x, y),
+        (np.int64(rows), np.int32(rounds), indices.dtype.type(plan.limit), begins, ends, numbers, indices, data, x, y),
+    )
+
+
+def long_rows(block: Any, x: Any, y: Any, long: csr_schedule.LongRows) -> None:
+    """Queue the product of long rows, over what `y` has for them."""
+    indptr, indices, data = arrays(block)
+    carry = cupy.empty(long.pieces, y.dtype)
+    kernel("csr_long", "csr_long", data.dtype.name, y.dtype.name, indices.dtype.name)(
+        (long.pieces,),
+        (THREADS,),
+        (np.int64(len(long.numbers)), long.numbers, long.firsts, indptr, indices, data, x, carry),
+    )
+    kernel("csr_long", "csr_long_sums", y.dtype.name, indices.dtype.name)(
+        (len(long.numbers),), (THREADS,), (long.numbers, long.firsts, carry, y)
     )
 
 

@@ -1,7 +1,8 @@
 """What is found out about a row block on a GPU once, and remembered as long as the block lives."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import cupy
@@ -18,21 +19,22 @@ TILE = 7 * THREADS
 LOWEST = np.iinfo(np.int32).min
 
 
-def remembered(block: Any, fact: Callable[[Any], T]) -> T:
-    """``fact(block)``, computed once and waited for: blocks are never changed in place."""
+def remembered(block: Any, fact: Callable[..., T], *arguments: Hashable) -> T:
+    """``fact(block, *arguments)``, computed once and waited for: blocks are never changed in place."""
     # Not a WeakKeyDictionary: blocks compare entry by entry, and so have no hash.
     key = id(block)
     if key not in _facts:
         _facts[key] = weakref.ref(block, lambda _: _facts.pop(key, None)), {}
     _, known = _facts[key]
-    if fact not in known:
-        value = fact(block)
+    asked = fact, *arguments
+    if asked not in known:
+        value = fact(block, *arguments)
         cupy.cuda.get_current_stream().synchronize()  # the next to ask may queue on another stream
-        known[fact] = value
-    return cast(T, known[fact])
+        known[asked] = value
+    return cast(T, known[asked])
 
 
-_facts: dict[int, tuple[weakref.ref[Any], dict[Callable[[Any], Any], Any]]] = {}
+_facts: dict[int, tuple[weakref.ref[Any], dict[tuple[Any, ...], Any]]] = {}
 
 
 def arrays(block: Any) -> tuple[Any, Any, Any]:
@@ -40,19 +42,38 @@ def arrays(block: Any) -> tuple[Any, Any, Any]:
     return block.indptr.astype(block.indices.dtype, copy=False), block.indices, block.data
 
 
-def profile(block: Any) -> tuple[list[int], int]:
-    """Lane-steps that all rows take, by lanes a row as in `csr_choice.WIDTHS`, and the entries of the longest."""
-    indptr, indices, _ = arrays(block)
-    rows, counts = block.shape[0], cupy.zeros(len(csr_choice.WIDTHS) + 1, np.uint64)
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How long rows are.
+
+    Attributes
+    ----------
+    slots
+        Lane-steps that all rows take, by lanes a row as in `csr_choice.WIDTHS`.
+    longest
+        Entries of the longest row.
+    occupied
+        Rows that have entries.
+    entries
+        Of all rows.
+    """
+
+    slots: tuple[int, ...]
+    longest: int
+    occupied: int
+    entries: int
+
+
+def profile(indptr: Any, limit: int | None = None) -> Profile:
+    """Of rows that begin and end at `indptr`; those of more than `limit` entries count as empty."""
+    rows, counts = len(indptr) - 1, cupy.zeros(len(csr_choice.WIDTHS) + 3, np.uint64)
     blocks = min(-(-rows // THREADS), 8 * multiprocessors())
-    kernel("csr_profile", "csr_profile", indices.dtype.name)((blocks,), (THREADS,), (np.int64(rows), indptr, counts))
-    *slots, longest = counts.get().tolist()
-    return slots, longest
-
-
-def lanes(block: Any) -> int | None:
-    """Lanes for each row, or None for merge-path."""
-    return csr_choice.lanes(block.shape[0], block.nnz, *profile(block), multiprocessors())
+    limit = np.iinfo(np.int64).max if limit is None else limit
+    kernel("csr_profile", "csr_profile", indptr.dtype.name)(
+        (blocks,), (THREADS,), (np.int64(rows), np.int64(limit), indptr, counts)
+    )
+    *slots, longest, occupied, entries = counts.get().tolist()
+    return Profile(tuple(slots), longest, occupied, entries)
 
 
 def tiles(block: Any) -> tuple[int, Any]:

@@ -1,7 +1,9 @@
 // y = A x, A in CSR with rows of about the same length: LANES neighbouring lanes of a warp, a power of two, to a row.
 //
-// Shapes: indptr (rows + 1), indices and data (nnz), x (columns), y (rows). V is the type of the matrix's values, T
-// that of x, y and all sums, I that of indices.
+// Shapes: begins and ends (rows), where each row's entries, or those of a range of columns, begin and end; indices and
+// data (nnz), x (columns). V is the type of the matrix's values, T that of x, y and all sums, I that of indices. Rows of
+// more than `limit` entries are taken to have none. What becomes of a row's sum is said by TARGET: 0, it is written to
+// y (rows); 1, it is added to y; 2, it is written to y[numbers[row]], numbers (rows).
 //
 // Launch: (ceil(rows / (rounds * 8 * ROWS * 32 / LANES))) blocks of 256 threads. A block owns as many consecutive rows,
 // and goes through them in rounds; in a round each of its 8 warps owns ROWS * 32 / LANES consecutive rows, and each
@@ -32,10 +34,11 @@ __device__ __forceinline__ void add_up(T* sums, int lane, int& first) {
     }
 }
 
-template <typename V, typename T, typename I, int LANES, int ROWS>
+template <typename V, typename T, typename I, int LANES, int ROWS, int TARGET>
 __global__ void __launch_bounds__(256) csr_vector(
-    const long long rows, const int rounds, const I* __restrict__ indptr, const I* __restrict__ indices,
-    const V* __restrict__ data, const T* __restrict__ x, T* __restrict__ y) {
+    const long long rows, const int rounds, const I limit, const I* __restrict__ begins, const I* __restrict__ ends,
+    const I* __restrict__ numbers, const I* __restrict__ indices, const V* __restrict__ data,
+    const T* __restrict__ x, T* __restrict__ y) {
     typedef typename Position<I>::type P;
     constexpr int BESIDE = 32 / LANES;
     constexpr int STRIDE = 8 * ROWS * BESIDE;
@@ -50,8 +53,10 @@ __global__ void __launch_bounds__(256) csr_vector(
         for (int r = 0; r < ROWS; ++r) {
             const long long own = first + r * BESIDE + beside;
             const bool exists = own < rows;
-            next[r] = static_cast<P>(read_again(exists, indptr + own)) + lane;
-            next_stop[r] = static_cast<P>(read_again(exists, indptr + own + 1));
+            const I begin = read_again(exists, begins + own);
+            const I end = read_again(exists, ends + own);
+            next[r] = static_cast<P>(begin) + lane;
+            next_stop[r] = end - begin <= limit ? static_cast<P>(end) : 0;
         }
     };
 
@@ -98,7 +103,10 @@ __global__ void __launch_bounds__(256) csr_vector(
 #pragma unroll
             for (int r = 0; r < LEFT; ++r) {
                 const long long own = row + (first + r) * BESIDE + beside;
-                if (own < rows) y[own] = sums[r];
+                if (own >= rows) continue;
+                if constexpr (TARGET == 0) y[own] = sums[r];
+                if constexpr (TARGET == 1) y[own] = plus(y[own], sums[r]);
+                if constexpr (TARGET == 2) y[numbers[own]] = sums[r];
             }
         }
     }

@@ -1,5 +1,5 @@
-// What the CSR kernels share: complex numbers laid out as NumPy's, loads and stores that say how soon data is used
-// again, and shuffles of any type of number. Included by every csr_*.cu; needs no other header, as NVRTC has none.
+// What kernels share: complex numbers laid out as NumPy's, loads that say how soon data is used again, and shuffles of
+// any type of number. Needs no other header, as NVRTC has none.
 
 template <typename R>
 struct alignas(2 * sizeof(R)) Complex {

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from functools import cache
 from importlib import resources
 
-from overspill.kernels.csr_choice import WIDTHS
+from overspill.kernels.csr_choice import PANEL_WIDTHS, WIDTHS
 
 CTYPES = {
     "float32": "float",
@@ -28,6 +28,9 @@ RESULTS = {
 """Types of x and y, by the type of the matrix."""
 
 INDICES = ("int32", "int64")
+
+WRITTEN, ADDED, TO_LISTED = 0, 1, 2
+"""What becomes of the row kernel's sums: see ``csr_vector.cu``."""
 
 MOST_PAIRS = 4
 """Pairs of vectors whose inner products one launch computes."""
@@ -75,8 +78,16 @@ def instantiations() -> dict[str, frozenset[str]]:
         "csr_profile": _expressions("csr_profile", ([index] for index in INDICES)),
         "csr_vector": _expressions(
             "csr_vector",
-            ([*pair, index, lanes, rows_at_once(pair[1])] for (pair, index) in every for lanes in WIDTHS),
+            (
+                [*pair, index, lanes, rows_at_once(pair[1]), target]
+                for (pair, index) in every
+                for target in (WRITTEN, ADDED, TO_LISTED)
+                for lanes in (PANEL_WIDTHS if target == ADDED else WIDTHS)
+            ),
         ),
+        "csr_long": _expressions("csr_long", ([*pair, index] for pair, index in every))
+        | _expressions("csr_long_sums", itertools.product(RESULTS, INDICES)),
+        "csr_panels": _expressions("csr_panels", ([index] for index in INDICES)),
         "csr_merge": _expressions("csr_merge_tiles", ([index] for index in INDICES))
         | _expressions("csr_merge", ([*pair, index] for pair, index in every))
         | _expressions("csr_merge_carries", itertools.product(RESULTS, INDICES)),
