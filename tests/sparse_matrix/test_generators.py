@@ -18,8 +18,10 @@ from cases import resources
 from overspill.errors import ArrayError, DTypeError, UsageError
 from overspill.planning.resources import using
 from overspill.sparse import CSRMatrix
-from overspill.sparse.generators import banded, poisson, random, rmat
+from overspill.sparse.block import Block
+from overspill.sparse.generators import banded, poisson, random, rmat, stencil, units
 from overspill.sparse.generators.quadrants import Quadrants, relabelled
+from overspill.sparse.generators.stencil import Stencil
 
 GENERATORS: dict[str, Callable[..., CSRMatrix]] = {
     "poisson": lambda **given: poisson((5, 4, 7), **given),
@@ -135,6 +137,44 @@ def test_entries_of_a_large_stencil_are_counted_without_making_it() -> None:
 def test_one_block_or_more_a_worker() -> None:
     with using(resources(workers=3)):
         assert len(poisson((9, 9)).blocks) == len(rmat(8).blocks) == 3
+
+
+@st.composite
+def stencils(draw: st.DrawFn) -> Stencil:
+    """Of up to three axes, with steps across its corners and beyond its sides."""
+    shape = draw(st.lists(st.sampled_from([1, 2, 3, 7]), min_size=1, max_size=3))
+    step = st.tuples(*(st.integers(-1, 1) | st.integers(-side - 1, side + 1) for side in shape))
+    offsets = draw(st.lists(step, max_size=8, unique=True))
+    return Stencil(tuple(shape), tuple(offsets), tuple(1.5 + number for number in range(len(offsets))))
+
+
+@settings(max_examples=60, deadline=None)
+@given(made=stencils(), blocks=st.integers(1, 5), entries=st.sampled_from([1, 6, 40]), remembered=st.integers(1, 3))
+def test_a_stencil_is_a_sum_of_shifts_along_each_axis(
+    made: Stencil, blocks: int, entries: int, remembered: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:  # units so small that there are many, patterns made more than once
+        patch.setattr(units, "UNIT_ENTRIES", entries)
+        patch.setattr(units, "SMALL_UNIT_ENTRIES", 1)
+        patch.setattr(stencil, "PATTERNS", remembered)
+        found = whole(stencil.stencil_matrix(made, name="stencil", dtype="f8", blocks=blocks))
+    expected = np.zeros((made.size, made.size))
+    for offset, value in zip(made.offsets, made.values, strict=True):
+        expected += value * reduce(np.kron, [np.eye(side, k=k) for side, k in zip(made.shape, offset, strict=True)])
+    np.testing.assert_array_equal(found.toarray(), expected)
+
+
+@pytest.mark.parametrize(("offsets", "index"), [((2**32,), "i4"), ((-(2**32), 2**32), "i8")])
+def test_columns_farther_from_their_rows_than_32_bits_reach(offsets: tuple[int, ...], index: str) -> None:
+    far = Stencil((2**33,), tuple((offset,) for offset in offsets), (1.0,) * len(offsets))
+    start, stop = 2**32 - 50, 2**32 + 70  # each offset leads into the grid up to the middle, or from there
+    expected = [(row, row + offset) for row in range(start, stop) for offset in offsets if 0 <= row + offset < far.size]
+    window = min(column for _, column in expected), max(column for _, column in expected) + 1
+    found = stencil.rows_of(far, start, stop, Block(stop - start, window, len(expected)), np.dtype("f8"))
+    assert found.indices.dtype == index
+    rows = np.repeat(np.arange(start, stop), np.diff(found.indptr))
+    columns = found.indices.astype(np.int64) + window[0]
+    assert list(zip(rows.tolist(), columns.tolist(), strict=True)) == expected
 
 
 @settings(max_examples=20, deadline=None)

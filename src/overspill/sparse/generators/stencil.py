@@ -2,20 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
+from overspill.kernels import csr_residence
 from overspill.sparse.block import Block
 from overspill.sparse.generators.chunks import even_rows
+from overspill.sparse.generators.units import pattern, spans, units
 from overspill.sparse.matrix import CSRMatrix, of_function
 from overspill.sparse.partition import block_count
 
-STRIP_ROWS = 2**15
-"""Rows that are made at once: what it takes besides the block then stays in the core's cache."""
+PATTERNS = 32
+"""How many patterns are remembered: more than there are, but for many offsets on a line, whose never come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,37 +82,31 @@ def entries_before(stencil: Stencil, row: int) -> int:
     )
 
 
-def rows_of(stencil: Stencil, start: int, stop: int, block: Block, dtype: np.dtype[Any]) -> csr_array:
+def rows_of(stencil: Stencil, start: int, stop: int, block: Block, dtype: np.dtype[Any]) -> Any:
     """The rows from `start` to `stop`, columns counted from the window of `block`."""
     assert block.nnz is not None  # stencils are counted in advance
-    index = np.int32 if max(block.nnz, block.width) <= np.iinfo(np.int32).max else np.int64
+    index = csr_residence.index_dtype(block.nnz, block.width)
     indptr = np.zeros(block.rows + 1, index)
     indices, data = np.empty(block.nnz, index), np.empty(block.nnz, dtype)
-    order = np.argsort(stencil.distances(), kind="stable")
-    distances = np.array(stencil.distances(), np.int64)[order]
+    distances = np.array(stencil.distances(), np.int64)
+    order = np.argsort(distances, kind="stable")
     offsets = np.array(stencil.offsets, np.int64).reshape(-1, len(stencil.shape))[order]
     values = np.array(stencil.values)[order].astype(dtype)
+    pattern_of = lru_cache(PATTERNS)(partial(pattern, distances[order], values, index))
     filled = 0
-    for first in range(start, stop, STRIP_ROWS):
-        rows = np.arange(first, min(first + STRIP_ROWS, stop))
-        inside = _inside(np.unravel_index(rows, stencil.shape), stencil.shape, offsets)
-        counts = np.cumsum(np.count_nonzero(inside, axis=1))
-        part = slice(filled, filled + int(counts[-1]))
-        indices[part] = ((rows - block.columns[0])[:, np.newaxis] + distances)[inside]
-        data[part] = np.broadcast_to(values, inside.shape)[inside]
-        indptr[first - start + 1 : first - start + 1 + len(rows)] = counts + filled
+    for unit in units(stencil.shape, start, stop, len(offsets)):
+        found = pattern_of(unit.lengths, spans(unit, stencil.shape, offsets))
+        first, last = max(start - unit.first, 0), min(stop - unit.first, unit.rows)
+        wanted = slice(int(found.indptr[first]), int(found.indptr[last]))
+        part = slice(filled, filled + wanted.stop - wanted.start)
+        # Fixed-size integers wrap round, so that a sum is right where it fits, whatever its terms are.
+        shift = np.array(unit.first - block.columns[0]).astype(index)
+        np.add(found.columns[wanted], shift, out=indices[part])
+        data[part] = found.values[wanted]
+        ends = indptr[unit.first + first - start + 1 : unit.first + last - start + 1]
+        np.add(found.indptr[first + 1 : last + 1], filled - wanted.start, out=ends)
         filled = part.stop
-    return csr_array((data, indices, indptr), shape=block.shape)
-
-
-def _inside(points: Sequence[NDArray[np.int64]], shape: tuple[int, ...], offsets: NDArray[np.int64]) -> NDArray[Any]:
-    """Whether the neighbour of each point at each of `offsets` lies in the grid: of shape (points, offsets)."""
-    inside = np.ones((len(points[0]), len(offsets)), bool)
-    for at, side, steps in zip(points, shape, offsets.T, strict=True):
-        for step in set(steps.tolist()) - {0}:
-            fits = (at + step >= 0) & (at + step < side)
-            inside[:, steps == step] &= fits[:, np.newaxis]
-    return inside
+    return csr_residence.make(data, indices, indptr, block.width)
 
 
 def _points_before(shape: Sequence[int], box: Sequence[range], number: int) -> int:
