@@ -75,7 +75,7 @@ def compete(name: str, dtype: str, arguments: argparse.Namespace, copy: float) -
     absolute = csr_residence.make(abs(A.data), A.indices, A.indptr, A.shape[1])
     nbytes = sum(array.nbytes for array in (A.data, A.indices, A.indptr, x)) + A.shape[0] * x.itemsize
     plan = csr_facts.remembered(A, csr_schedule.schedule)
-    lanes = None if plan is None else csr_schedule.panels(A, plan, x.itemsize)[0]
+    lanes = None if plan is None else plan.lanes
     longest = csr_facts.profile(A.indptr).longest
     result: dict[str, Any] = {"shape": A.shape, "nnz": A.nnz, "nbytes": nbytes, "lanes": lanes, "longest_row": longest}
 

@@ -117,8 +117,8 @@ def module(folder: Path, tested: Sequence[str]) -> ModuleType:
     cupy: Any = ModuleType("cupy")
     cupy.ndarray = Array
     cupy.RawModule = RawModule
-    names = ("zeros", "empty", "full", "ascontiguousarray", "bincount", "flatnonzero", "concatenate", "diff", "cumsum")
-    for name in (*names, "arange", "minimum", "count_nonzero"):
+    names = ("zeros", "empty", "full", "ascontiguousarray", "bincount", "concatenate", "diff", "cumsum")
+    for name in (*names, "searchsorted", "arange", "minimum", "count_nonzero"):
         setattr(cupy, name, _on_device(getattr(np, name)))
     device = SimpleNamespace(attributes={"MultiProcessorCount": 2, "L2CacheSize": 2**20})
     stream = SimpleNamespace(synchronize=lambda: None)

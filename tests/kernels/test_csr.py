@@ -171,10 +171,10 @@ def test_columns_in_order_are_no_panels(side: Side, monkeypatch: pytest.MonkeyPa
 
 
 SCHEDULES = {
-    "regular": (16, False, False),
-    "mostly empty": (16, True, False),
-    "short and two long": (2, False, True),
-    "few and two long": (2, True, True),
+    "regular": (8, False, False),
+    "mostly empty": (4, True, False),
+    "short and two long": (1, False, True),
+    "few and two long": (1, True, True),
 }
 """Of a case: lanes, whether rows with entries are listed, and whether long rows are cut."""
 

@@ -2,17 +2,23 @@
 
 from collections.abc import Sequence
 
-WIDTHS = (2, 4, 8, 16, 32)
+WIDTHS = (1, 2, 4, 8, 16, 32)
 """Lanes of a warp that a row may be given."""
 
 PANEL_WIDTHS = (4, 8, 16, 32)
 """The same, where rows are multiplied panel by panel."""
 
-MORE_LANES = 1.34
-"""Lane-steps, against the fewest, that a row of more lanes may take: its loads are of fewer lines. Rows of 5 take 8."""
+PER_LANE = 1.6
+"""Entries for each lane, at least, where neighbouring rows have entries in neighbouring columns."""
+
+MORE_STEPS, MORE_STEPS_FAR = 1.34, 1.7
+"""Lane-steps, against the fewest, that rows may take for better numbers of lanes: of 5 entries 8 where these are far."""
 
 UNEVEN = 2.5
 """Lane-steps for each row and entry above which merge-path, which takes more instructions for each, is faster."""
+
+UNEVEN_REST = 1.7
+"""The same, of what is left when long rows are cut out: a long tail is best merged whole."""
 
 RESIDENT_WARPS = 40
 """Warps of the row kernel that a multiprocessor holds."""
@@ -55,7 +61,16 @@ def lanes_in_panels(rows: int, nnz: int, count: int) -> int:
     return next((width for width in PANEL_WIDTHS if width * rows * count >= nnz), PANEL_WIDTHS[-1])
 
 
-def lanes(rows: int, nnz: int, slots: Sequence[int], longest: int, multiprocessors: int) -> int | None:
+def lanes(
+    rows: int,
+    nnz: int,
+    slots: Sequence[int],
+    longest: int,
+    multiprocessors: int,
+    *,
+    near: bool = True,
+    uneven: float = UNEVEN,
+) -> int | None:
     """Lanes for each row, or None where rows are too uneven for any number: merge-path then shares entries out.
 
     Parameters
@@ -63,24 +78,36 @@ def lanes(rows: int, nnz: int, slots: Sequence[int], longest: int, multiprocesso
     rows, nnz
         Of the block.
     slots
-        Lane-steps that all rows take with 2, 4, ... 32 lanes each, rows of a warp waiting for its longest.
+        Lane-steps that all rows take with 1, 2, 4, ... 32 lanes each, rows of a warp waiting for its longest.
     longest
         Entries of the longest row.
     multiprocessors
         Of the GPU.
+    near
+        Whether neighbouring rows have entries in neighbouring columns. Then a line of x serves several of them, and few
+        lanes a row are best; else as many as there are entries, so that many lines of x are under way.
+    uneven
+        Lane-steps for each row and entry that are allowed.
 
     Examples
     --------
     Sixteen entries in each row:
 
-    >>> lanes(1000, 16_000, [16_000] * 4 + [32_000], 16, 132)
-    16
+    >>> lanes(1000, 16_000, [16_000] * 5 + [32_000], 16, 132)
+    8
     """
-    fewest = min(slots)
-    width, steps = max(
-        (width, steps) for width, steps in zip(WIDTHS, slots, strict=True) if steps <= MORE_LANES * fewest
-    )
     at_once = 32 * RESIDENT_WARPS * multiprocessors  # lane-steps that take the time of one
-    even = steps <= UNEVEN * (rows + nnz) + at_once
-    allowed = ALWAYS_STEPS + steps // (at_once * DELAY)
-    return width if even and -(-longest // width) <= allowed else None
+    able = [
+        (width, steps)
+        for width, steps in zip(WIDTHS, slots, strict=True)
+        if steps <= uneven * (rows + nnz) + at_once
+        and -(-longest // width) <= ALWAYS_STEPS + steps // (at_once * DELAY)
+    ]
+    if not able:
+        return None
+    most = min(steps for _, steps in able) * (MORE_STEPS if near else MORE_STEPS_FAR)
+    wanted = max((width for width in WIDTHS if nnz >= PER_LANE * width * rows), default=1) if near else WIDTHS[-1]
+    return min(
+        (width for width, steps in able if steps <= most),
+        key=lambda width: max(width, wanted) / min(width, wanted),
+    )

@@ -1,17 +1,18 @@
 """Products of a row block with vectors on a GPU, by kernels of our own."""
 
+from itertools import pairwise
 from typing import Any
 
 import cupy
 import numpy as np
 
-from overspill.kernels import csr_facts, csr_schedule, sources
+from overspill.kernels import csr_choice, csr_facts, csr_schedule, sources
 from overspill.kernels.compiled import THREADS, kernel, multiprocessors
 from overspill.kernels.csr_facts import arrays, remembered
-from overspill.kernels.sources import ADDED, TO_LISTED, WRITTEN
+from overspill.kernels.sources import ALL, FIRST_PANEL, FURTHER_PANEL, LISTED
 
-MOST_ROUNDS = 16
-"""Rounds in which a thread block of the row kernel goes through its rows: all but the first are read ahead."""
+ROUNDS, PANEL_ROUNDS = 4, 16
+"""Rounds in which a thread block of the row kernel goes through its rows, at most; where they begin is read ahead."""
 
 
 def matvec(block: Any, x: Any) -> Any:
@@ -60,16 +61,19 @@ def by_rows(block: Any, x: Any, y: Any, plan: csr_schedule.Schedule) -> None:
     """Queue the product with 1-D contiguous arrays by so many lanes a row as `plan` says."""
     if plan.numbers is not None:
         y.fill(0)
-    lanes, panels = csr_schedule.panels(block, plan, x.itemsize)
-    for number, (begins, ends) in enumerate(panels):
-        target = TO_LISTED if plan.numbers is not None else ADDED if number else WRITTEN
-        vector(block, x, y, lanes, begins, ends, target, plan)
+    cuts = remembered(block, csr_schedule.cuts, x.itemsize)
+    if cuts is None:
+        vector(block, x, y, plan, ALL if plan.numbers is None else LISTED, plan.lanes, plan.begins, plan.ends)
+    else:
+        lanes = csr_choice.lanes_in_panels(block.shape[0], block.nnz, len(cuts) + 1)
+        for number, (begins, ends) in enumerate(pairwise([plan.begins, *cuts, plan.ends])):
+            vector(block, x, y, plan, FURTHER_PANEL if number else FIRST_PANEL, lanes, begins, ends)
     if plan.long is not None:
         long_rows(block, x, y, plan.long)
 
 
 def vector(
-    block: Any, x: Any, y: Any, lanes: int, begins: Any, ends: Any, target: int, plan: csr_schedule.Schedule
+    block: Any, x: Any, y: Any, plan: csr_schedule.Schedule, kind: int, lanes: int, begins: Any, ends: Any
 ) -> None:
     """Queue the row kernel."""
     rows, deep = len(ends), sources.rows_at_once(y.dtype.name)
@@ -77,9 +81,10 @@ def vector(
     owned = THREADS // lanes * deep
     resident = 4 * multiprocessors()
     # Fewer rounds where there would be too few thread blocks to keep all multiprocessors busy to the end.
-    rounds = min(MOST_ROUNDS, max(1, rows // (owned * resident * 4)))
+    most = ROUNDS if kind < FIRST_PANEL else PANEL_ROUNDS
+    rounds = min(most, max(1, rows // (owned * resident * 4)))
     numbers = ends if plan.numbers is None else plan.numbers  # not read, but some address
-    kernel("csr_vector", "csr_vector", data.dtype.name, y.dtype.name, indices.dtype.name, lanes, deep, target)(
+    kernel("csr_vector", "csr_vector", data.dtype.name, y.dtype.name, indices.dtype.name, lanes, deep, kind)(
         (-(-rows // (owned * rounds)),),
         (THREADS,),
         (np.int64(rows), np.int32(rounds), indices.dtype.type(plan.limit), begins, ends, numbers, indices, data, x, y),

@@ -1,7 +1,7 @@
 """How a row block's product is shared out among a GPU's threads: found out once a block."""
 
+import functools
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import cupy
@@ -77,16 +77,19 @@ def schedule(block: Any) -> Schedule | None:
     indptr, _, _ = arrays(block)
     rows, numbers, found = block.shape[0], None, profile(indptr)
     if csr_choice.worth_listing(rows, found.occupied):
-        numbers = cupy.flatnonzero(indptr[1:] > indptr[:-1]).astype(indptr.dtype)
+        numbers = places(indptr[1:] > indptr[:-1], indptr.dtype)
         # Rows between have no entries: each begins where the one before ends.
         indptr = cupy.concatenate([indptr[numbers], indptr[-1:]])
         rows, found = numbers.size, profile(indptr)
-    lanes = csr_choice.lanes(rows, block.nnz, found.slots, found.longest, multiprocessors())
+    choose = functools.partial(
+        csr_choice.lanes, rows, multiprocessors=multiprocessors(), near=not remembered(block, lie).far
+    )
+    lanes = choose(found.entries, found.slots, found.longest)
     long = None
     if lanes is None and found.longest > csr_choice.LONG:
         long = long_rows(block, csr_choice.LONG)
         found = profile(indptr, csr_choice.LONG)
-        lanes = csr_choice.lanes(rows, found.entries, found.slots, found.longest, multiprocessors())
+        lanes = choose(found.entries, found.slots, found.longest, uneven=csr_choice.UNEVEN_REST)
     return None if lanes is None else Schedule(lanes, numbers, indptr[:-1], indptr[1:], found.longest, long)
 
 
@@ -94,10 +97,16 @@ def long_rows(block: Any, limit: int) -> LongRows:
     """The rows of more than `limit` entries."""
     indptr, indices, _ = arrays(block)
     lengths = cupy.diff(indptr)
-    numbers = cupy.flatnonzero(lengths > limit)
+    numbers = places(lengths > limit, indices.dtype)
     counts = -(-lengths[numbers].astype(np.int64) // PIECE)
     firsts = cupy.concatenate([cupy.zeros(1, np.int64), cupy.cumsum(counts)])
-    return LongRows(numbers.astype(indices.dtype), firsts, int(firsts[-1]))
+    return LongRows(numbers, firsts, int(firsts[-1]))
+
+
+def places(these: Any, dtype: np.dtype[Any]) -> Any:
+    """Where `these` are true, as ``cupy.flatnonzero``, in whose kernel compute-sanitizer finds races."""
+    counted = cupy.cumsum(these, dtype=dtype)
+    return cupy.searchsorted(counted, cupy.arange(1, int(counted[-1]) + 1, dtype=dtype)).astype(dtype)
 
 
 def cuts(block: Any, itemsize: int) -> Any:
@@ -110,7 +119,8 @@ def cuts(block: Any, itemsize: int) -> Any:
         return None
     rows, columns = block.shape
     panels = csr_choice.panels(rows, block.nnz, columns * itemsize, cache_nbytes())
-    if panels == 1 or not scattered(block):
+    columns_lie = remembered(block, lie)
+    if panels == 1 or not (columns_lie.far and columns_lie.wide):
         return None
     indptr, indices, _ = arrays(block)
     found = cupy.empty((panels - 1, rows), indices.dtype)
@@ -122,24 +132,32 @@ def cuts(block: Any, itemsize: int) -> Any:
     return found
 
 
-def scattered(block: Any) -> bool:
-    """Whether most rows reach over most columns, and begin far from where the next one does."""
+@dataclass(frozen=True, slots=True)
+class Lie:
+    """How columns lie.
+
+    Attributes
+    ----------
+    far
+        Whether most rows begin far from where the next one does.
+    wide
+        Whether most reach over most columns.
+    """
+
+    far: bool
+    wide: bool
+
+
+def lie(block: Any) -> Lie:
+    """Learnt from rows here and there."""
     rows, columns = block.shape
     if rows < 2:
-        return False
+        return Lie(far=False, wide=False)
     at = cupy.arange(0, rows - 1, -(-(rows - 1) // SAMPLES))
     begin, end, stop = (block.indptr[at + step] for step in range(3))
     some = (begin < end) & (end < stop)
     first, last, below = (block.indices[cupy.minimum(place, block.nnz - 1)] for place in (begin, end - 1, end))
-    wide = last - first >= columns // 2
-    far = abs(below - first) > FAR
-    return bool(2 * cupy.count_nonzero(some & wide & far) > cupy.count_nonzero(some))
-
-
-def panels(block: Any, plan: Schedule, itemsize: int) -> tuple[int, list[tuple[Any, Any]]]:
-    """Lanes for each row, and where rows' entries begin and end in each panel of columns."""
-    found = remembered(block, cuts, itemsize)
-    if found is None:
-        return plan.lanes, [(plan.begins, plan.ends)]
-    lanes = csr_choice.lanes_in_panels(block.shape[0], block.nnz, len(found) + 1)
-    return lanes, list(pairwise([plan.begins, *found, plan.ends]))
+    wide = some & (last - first >= columns // 2)
+    far = some & (abs(below - first) > FAR)
+    all_of_them, those_wide, those_far = (int(cupy.count_nonzero(these)) for these in (some, wide, far))
+    return Lie(far=2 * those_far > all_of_them, wide=2 * those_wide > all_of_them)

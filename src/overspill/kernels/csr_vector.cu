@@ -1,9 +1,11 @@
 // y = A x, A in CSR with rows of about the same length: LANES neighbouring lanes of a warp, a power of two, to a row.
 //
-// Shapes: begins and ends (rows), where each row's entries, or those of a range of columns, begin and end; indices and
+// Shapes: begins and ends (rows), where each row's entries, or those of a panel of columns, begin and end; indices and
 // data (nnz), x (columns). V is the type of the matrix's values, T that of x, y and all sums, I that of indices. Rows of
-// more than `limit` entries are taken to have none. What becomes of a row's sum is said by TARGET: 0, it is written to
-// y (rows); 1, it is added to y; 2, it is written to y[numbers[row]], numbers (rows).
+// more than `limit` entries are taken to have none. KIND says what rows are, and where their sums go: 0, all, to y
+// (rows); 1, some, to y[numbers[row]], numbers (rows); 2, what all have in the first panel, to y; 3, what they have in a
+// further panel, added to y. Neighbouring lanes read the same lines of a matrix in steps after each other: the cache
+// next to them keeps these, but for panels, where it is of more use to x.
 //
 // Launch: (ceil(rows / (rounds * 8 * ROWS * 32 / LANES))) blocks of 256 threads. A block owns as many consecutive rows,
 // and goes through them in rounds; in a round each of its 8 warps owns ROWS * 32 / LANES consecutive rows, and each
@@ -34,7 +36,7 @@ __device__ __forceinline__ void add_up(T* sums, int lane, int& first) {
     }
 }
 
-template <typename V, typename T, typename I, int LANES, int ROWS, int TARGET>
+template <typename V, typename T, typename I, int LANES, int ROWS, int KIND>
 __global__ void __launch_bounds__(256) csr_vector(
     const long long rows, const int rounds, const I limit, const I* __restrict__ begins, const I* __restrict__ ends,
     const I* __restrict__ numbers, const I* __restrict__ indices, const V* __restrict__ data,
@@ -80,8 +82,9 @@ __global__ void __launch_bounds__(256) csr_vector(
             more = false;
 #pragma unroll
             for (int r = 0; r < ROWS; ++r) {
-                columns[r] = read_once(at[r] < stop[r], indices + at[r]);
-                values[r] = read_once(at[r] < stop[r], data + at[r]);
+                const bool live = at[r] < stop[r];
+                columns[r] = KIND < 2 ? read_again(live, indices + at[r]) : read_once(live, indices + at[r]);
+                values[r] = KIND < 2 ? read_again(live, data + at[r]) : read_once(live, data + at[r]);
             }
             // A lane without an entry multiplies zeros of its own, not x[0], which may be infinite.
 #pragma unroll
@@ -104,9 +107,9 @@ __global__ void __launch_bounds__(256) csr_vector(
             for (int r = 0; r < LEFT; ++r) {
                 const long long own = row + (first + r) * BESIDE + beside;
                 if (own >= rows) continue;
-                if constexpr (TARGET == 0) y[own] = sums[r];
-                if constexpr (TARGET == 1) y[own] = plus(y[own], sums[r]);
-                if constexpr (TARGET == 2) y[numbers[own]] = sums[r];
+                if constexpr (KIND == 0 || KIND == 2) y[own] = sums[r];
+                if constexpr (KIND == 1) y[numbers[own]] = sums[r];
+                if constexpr (KIND == 3) y[own] = plus(y[own], sums[r]);
             }
         }
     }

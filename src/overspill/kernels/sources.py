@@ -29,8 +29,8 @@ RESULTS = {
 
 INDICES = ("int32", "int64")
 
-WRITTEN, ADDED, TO_LISTED = 0, 1, 2
-"""What becomes of the row kernel's sums: see ``csr_vector.cu``."""
+ALL, LISTED, FIRST_PANEL, FURTHER_PANEL = range(4)
+"""What rows are to the row kernel, and where their sums go: see ``csr_vector.cu``."""
 
 MOST_PAIRS = 4
 """Pairs of vectors whose inner products one launch computes."""
@@ -79,10 +79,10 @@ def instantiations() -> dict[str, frozenset[str]]:
         "csr_vector": _expressions(
             "csr_vector",
             (
-                [*pair, index, lanes, rows_at_once(pair[1]), target]
+                [*pair, index, lanes, rows_at_once(pair[1]), kind]
                 for (pair, index) in every
-                for target in (WRITTEN, ADDED, TO_LISTED)
-                for lanes in (PANEL_WIDTHS if target == ADDED else WIDTHS)
+                for kind in (ALL, LISTED, FIRST_PANEL, FURTHER_PANEL)
+                for lanes in (PANEL_WIDTHS if kind >= FIRST_PANEL else WIDTHS)
             ),
         ),
         "csr_long": _expressions("csr_long", ([*pair, index] for pair, index in every))
