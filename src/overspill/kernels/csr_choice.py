@@ -11,8 +11,8 @@ PANEL_WIDTHS = (4, 8, 16, 32)
 PER_LANE = 1.6
 """Entries for each lane, at least, where neighbouring rows have entries in neighbouring columns."""
 
-MORE_STEPS, MORE_STEPS_FAR = 1.34, 1.7
-"""Lane-steps, against the fewest, that rows may take for better numbers of lanes: of 5 entries 8 where these are far."""
+MORE_STEPS = 1.34
+"""Lane-steps, against the fewest, that rows may take for better numbers of lanes."""
 
 UNEVEN = 2.5
 """Lane-steps for each row and entry above which merge-path, which takes more instructions for each, is faster."""
@@ -100,12 +100,13 @@ def lanes(
     able = [
         (width, steps)
         for width, steps in zip(WIDTHS, slots, strict=True)
-        if steps <= uneven * (rows + nnz) + at_once
+        if (near or width > 1)
+        and steps <= uneven * (rows + nnz) + at_once
         and -(-longest // width) <= ALWAYS_STEPS + steps // (at_once * DELAY)
     ]
     if not able:
         return None
-    most = min(steps for _, steps in able) * (MORE_STEPS if near else MORE_STEPS_FAR)
+    most = MORE_STEPS * min(steps for _, steps in able)
     wanted = max((width for width in WIDTHS if nnz >= PER_LANE * width * rows), default=1) if near else WIDTHS[-1]
     return min(
         (width for width, steps in able if steps <= most),
