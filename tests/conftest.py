@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import os
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -10,9 +11,10 @@ from types import ModuleType
 
 import psutil
 import pytest
+from distributed import LocalCluster
 
 from overspill import backend, memory
-from overspill.cluster import Cluster, cluster
+from overspill.cluster import Cluster, cluster, local
 
 
 def pytest_configure() -> None:
@@ -35,11 +37,23 @@ def xp(request: pytest.FixtureRequest) -> ModuleType:
     return importlib.import_module(request.param)
 
 
+@pytest.fixture(scope="session")
+def two_processes() -> Iterator[str]:
+    """The scheduler's address of two CPU workers of one thread, for all modules: starting them takes seconds."""
+    environment = dict(os.environ)
+    asked = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with local.running(LocalCluster, local.with_defaults("LocalCluster", asked)) as started:
+        # What a cluster changes here until it is closed, other tests are to see from clusters of their own.
+        os.environ.clear()
+        os.environ.update(environment)
+        yield started.scheduler_address
+
+
 @pytest.fixture(scope="module")
-def two_workers() -> Iterator[Cluster]:
-    """Two CPU workers of one thread; while they run they are the default cluster of the module's other tests too."""
-    with cluster(gpu=False, n_workers=2, threads_per_worker=1, memory="256MiB", dashboard_address=None) as started:
-        yield started
+def two_workers(two_processes: str) -> Iterator[Cluster]:
+    """Two workers that no test may kill; while attached they are the default cluster of the module's other tests too."""
+    with cluster(two_processes, memory="256MiB") as attached:
+        yield attached
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import dask.array as da
@@ -12,6 +13,13 @@ from overspill.memory import tile
 from overspill.planning.resources import active
 
 MIB = 2**20
+
+
+@pytest.fixture(scope="module")
+def two_workers() -> Iterator[Cluster]:
+    """Workers that are not attached to but started."""
+    with cluster(gpu=False, n_workers=2, threads_per_worker=1, memory="256MiB", dashboard_address=None) as started:
+        yield started
 
 
 def pool_limit(dask_worker: Worker) -> tuple[int, str]:

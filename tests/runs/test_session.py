@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,14 @@ def check(params, results):
 def on_two_workers(two_workers: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setattr(ground, "started", lambda *arguments: contextlib.nullcontext(two_workers))
     return two_workers
+
+
+@pytest.fixture
+def on_mortal_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Workers of one test alone, which may kill them."""
+    with osp.cluster(gpu=False, n_workers=2, threads_per_worker=1, memory="256MiB", dashboard_address=None) as started:
+        monkeypatch.setattr(ground, "started", lambda *arguments: contextlib.nullcontext(started))
+        yield
 
 
 def job(tmp_path: Path, mode: str = "fine", **settings: str) -> session.Job:
@@ -312,14 +321,14 @@ def test_taken_directory_is_refused_before_anything(tmp_path: Path) -> None:
     assert not (tmp_path / "blocks").exists()
 
 
-@pytest.mark.usefixtures("on_two_workers")
+@pytest.mark.usefixtures("on_mortal_workers")
 def test_killed_worker_is_no_failure(tmp_path: Path) -> None:
     assert session.start(job(tmp_path, "die"), tmp_path / "run", Watched()).passed
     assert (tmp_path / "died").exists()
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("on_two_workers")
+@pytest.mark.usefixtures("on_mortal_workers")
 def test_block_that_kills_every_worker(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="one block ended 4 workers"):
         session.start(job(tmp_path, "die always"), tmp_path / "run", Watched())
