@@ -51,7 +51,7 @@ def two_processes() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def two_workers(two_processes: str) -> Iterator[Cluster]:
-    """Two workers that no test may kill; while attached they are the default cluster of the module's other tests too."""
+    """Two workers that no test may kill: the default cluster, from now on, of the module's other tests too."""
     with cluster(two_processes, memory="256MiB") as attached:
         yield attached
 
