@@ -40,6 +40,10 @@ SUBJECTS = {
     ),
     "sparse_cpu": Subject("A sparse matrix times a vector: two workers beside SciPy on one core"),
     "sparse_gpu": Subject("A sparse matrix times a vector on one GPU, beside cuSPARSE"),
+    "sparse_stream_gpu": Subject(
+        "A sparse matrix of twice the bytes that the GPUs may hold times a vector",
+        {"product": "matrix in host memory, vector and product on the GPUs"},
+    ),
     "spill_cuda": Subject(
         "Dask graphs several times as large as the GPUs may hold, beside stock dask-cuda",
         {

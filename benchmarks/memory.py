@@ -1,8 +1,8 @@
-"""Memory of this process and all its children, pages that several of them map counted once."""
+"""Memory in use while something runs: of this process and all its children, or on the GPUs."""
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,14 +16,32 @@ class Peak:
     nbytes: int = 0
 
 
+def total_pss_nbytes() -> int:
+    """Bytes of this process and its descendants' proportional set sizes: each shared page divided among its users."""
+    here = psutil.Process()
+    return sum(_pss_nbytes(process.pid) for process in (here, *here.children(recursive=True)))
+
+
+def on_gpus_nbytes() -> list[int]:
+    """Bytes in use on each GPU, by whatever process, as the driver tells."""
+    from cupy.cuda import Device, runtime
+
+    in_use = []
+    for number in range(runtime.getDeviceCount()):
+        with Device(number):
+            free_nbytes, nbytes = runtime.memGetInfo()
+        in_use.append(nbytes - free_nbytes)
+    return in_use
+
+
 @contextmanager
-def sampled(interval_s: float = 0.1) -> Iterator[Peak]:
-    """Sample the proportional set sizes of all processes inside the block, which slows them a little."""
+def sampled(read: Callable[[], int] = total_pss_nbytes, interval_s: float = 0.1) -> Iterator[Peak]:
+    """Sample the bytes that `read` tells inside the block, which slows it a little."""
     peak, done = Peak(), threading.Event()
 
     def sample() -> None:
         while not done.is_set():
-            peak.nbytes = max(peak.nbytes, total_pss_nbytes())
+            peak.nbytes = max(peak.nbytes, read())
             time.sleep(interval_s)
 
     thread = threading.Thread(target=sample)
@@ -33,12 +51,6 @@ def sampled(interval_s: float = 0.1) -> Iterator[Peak]:
     finally:
         done.set()
         thread.join()
-
-
-def total_pss_nbytes() -> int:
-    """Bytes of this process and its descendants, each shared page divided among those that map it."""
-    here = psutil.Process()
-    return sum(_pss_nbytes(process.pid) for process in (here, *here.children(recursive=True)))
 
 
 def _pss_nbytes(pid: int) -> int:

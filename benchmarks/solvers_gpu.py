@@ -14,15 +14,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import agreement
 import apart
 import record
 import solver_works
 from solver_works import Size
 
 from overspill import backend
-
-AGREEMENT = 1e-6
-"""Relative difference up to which values are the same: sums are rounded in different orders."""
 
 
 def main() -> None:
@@ -57,20 +55,11 @@ def compare(arguments: argparse.Namespace) -> None:
         for contender in solver_works.WORKS[work]:
             program = [*sys.argv, "--only", work, "--contender", contender]
             outcomes[work][contender] = apart.printed_by(program, arguments.timeout)
-            agree(outcomes[work])
+            agreement.agree(outcomes[work])
             print(line(work, contender, outcomes[work], arguments.steps), flush=True)
             # What was measured must stay even if the rest is cut off.
             path = record.write("solvers_gpu", {"settings": settings, "outcomes": outcomes}, arguments.results)
     print(f"written: {path}")
-
-
-def agree(outcomes: dict[str, Any]) -> None:
-    """A contender that finds another value than the first one has failed."""
-    values = {name: found["value"] for name, found in outcomes.items() if "value" in found}
-    expected = next(iter(values.values()), None)
-    for name, value in values.items():
-        if abs(value - expected) > AGREEMENT * abs(expected):
-            outcomes[name] = {"failed": f"found {value}, where {expected} was found before"}
 
 
 def compete(arguments: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import dask.array as da
 import known
@@ -14,6 +14,8 @@ from contenders import Limits
 from distributed import Client, futures_of, wait
 from known import Span
 from numpy.typing import NDArray
+
+Collection = TypeVar("Collection")
 
 PRODUCT_PAIRS = 9
 """Repetitions of what takes a GPU a second."""
@@ -47,7 +49,7 @@ def array(client: Client, case: Case, grid: tuple[int, int]) -> da.Array:
     return held(client, known.array(case.xp, case.side, grid))
 
 
-def held(client: Client, lazy: da.Array) -> da.Array:
+def held(client: Client, lazy: Collection) -> Collection:
     """`lazy`, computed and held by the workers; raises what went wrong there."""
     x = client.persist(lazy)
     futures = futures_of(x)

@@ -10,15 +10,13 @@ from typing import Any
 import contenders
 import dask.array as da
 import known
+import links
 import numpy as np
 from contenders import Limits
 from distributed import Client
 from spill_works import held, speeds, timed, wave
 
 import overspill as osp
-
-LINK_NBYTES = 2**29
-LINK_S = 1.0
 
 TOLERANCE = 1e-5
 """Of a float32 result of order one, which GPUs and NumPy round differently."""
@@ -47,7 +45,7 @@ def round_trip(stack: ExitStack, limits: Limits, size: Size, threads: Mapping[st
     client = stack.enter_context(contenders.overspill(limits, **threads))
     x = held(client, osp.to_host(known.array("cupy", size.side, size.grid(4))))
     found = _round(client, x, osp.to_host(fused(osp.to_device(x))), size)
-    return found | _of_the_link(client, both_ways=True)
+    return found | {"link_gb_per_s": links.gb_per_s(client, both_ways=True)}
 
 
 def stock_round_trip(stack: ExitStack, limits: Limits, size: Size, threads: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,7 +67,7 @@ def mean_from_host(stack: ExitStack, limits: Limits, size: Size, threads: Mappin
     client = stack.enter_context(contenders.overspill(limits, **threads))
     x = held(client, osp.to_host(known.array("cupy", size.side, size.grid(4))))
     found = _mean(client, x, osp.mean(fused(osp.to_device(x))), size)
-    return found | _of_the_link(client, both_ways=False)
+    return found | {"link_gb_per_s": links.gb_per_s(client)}
 
 
 def stock_mean_from_host(stack: ExitStack, limits: Limits, size: Size, threads: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,30 +151,3 @@ def _by_hand_down(x: da.Array) -> da.Array:
     import cupy
 
     return x.map_blocks(cupy.asnumpy, dtype=x.dtype, meta=np.empty((0, 0), x.dtype))
-
-
-def _of_the_link(client: Client, *, both_ways: bool) -> dict[str, float]:
-    """What all GPUs copy together from page-locked memory, one way, or that way while as much goes the other way."""
-    rates = client.run(_link_nbytes_per_s, both_ways=both_ways)
-    return {"link_gb_per_s": sum(rates.values()) / 1e9}
-
-
-def _link_nbytes_per_s(both_ways: bool) -> float:
-    import cupy
-    import cupyx
-    from cupy.cuda import runtime
-
-    up, down = cupy.cuda.Stream(non_blocking=True), cupy.cuda.Stream(non_blocking=True)
-    device = [cupy.empty(LINK_NBYTES, np.uint8) for _ in range(2)]
-    host = [cupyx.empty_pinned(LINK_NBYTES, np.uint8) for _ in range(2)]
-    turns, start = 0, time.perf_counter()
-    while time.perf_counter() - start < LINK_S:
-        runtime.memcpyAsync(device[0].data.ptr, host[0].ctypes.data, LINK_NBYTES, runtime.memcpyHostToDevice, up.ptr)
-        if both_ways:
-            runtime.memcpyAsync(
-                host[1].ctypes.data, device[1].data.ptr, LINK_NBYTES, runtime.memcpyDeviceToHost, down.ptr
-            )
-        up.synchronize()
-        down.synchronize()
-        turns += 1
-    return turns * LINK_NBYTES / (time.perf_counter() - start)
