@@ -22,7 +22,7 @@ class Side:
     """Who multiplies, and how blocks and arrays get there."""
 
     name: str
-    matvec: Callable[[Any, Any], Any]
+    matvec: Callable[..., Any]
     rmatvec: Callable[[Any, Any], Any]
     block: Callable[[Any], Any]
     array: Callable[[Any], Any]
@@ -135,6 +135,19 @@ def test_all_types(side: Side, dtype: str, other: str, index: str, case: str, re
     assert_close(side.product(A, X), A, X)
     assert_close(side.transposed_product(A, z), A.T.tocsr(), z)
     assert_close(side.transposed_product(A, Z), A.T.tocsr(), Z)
+
+
+@pytest.mark.parametrize("case", ["regular", "mostly empty", "power law", "dense rows", "all empty"])
+@pytest.mark.parametrize("k", [None, 3])
+def test_results_are_written_where_they_shall(side: Side, case: str, k: int | None) -> None:
+    A = csr(ROWS[case], COLUMNS, "float64")
+    x = matrix((A.shape[1],) if k is None else (A.shape[1], k), "float64", 1)
+    room = side.array(np.full((A.shape[0] + 2, *x.shape[1:]), np.nan))
+    out = room[1:-1]
+    assert side.matvec(side.block(A), side.array(x), out) is out
+    written = room.get() if hasattr(room, "get") else room
+    assert np.isnan(written[[0, -1]]).all()
+    assert_close(written[1:-1], A, x)
 
 
 def test_a_long_row(side: Side) -> None:

@@ -8,8 +8,8 @@ from overspill.errors import ArrayError
 from overspill.kernels import csr_scipy
 
 
-def matvec(block: Any, x: Any) -> Any:
-    """``block @ x``, a new array where the block lies.
+def matvec(block: Any, x: Any, out: Any = None) -> Any:
+    """``block @ x`` where the block lies.
 
     The same block and operand give the same bits every time.
 
@@ -20,6 +20,8 @@ def matvec(block: Any, x: Any) -> Any:
         on the current device; float32, float64, complex64 or complex128.
     x
         Shape (columns,) or (columns, k), on the host or the device as the block is, in any order.
+    out
+        What to write the result into, in C order, overlapping nothing; a new array unless given.
 
     Raises
     ------
@@ -39,10 +41,10 @@ def matvec(block: Any, x: Any) -> Any:
     """
     _check(block, x, 1)
     if isinstance(block, scipy.sparse.csr_array):
-        return csr_scipy.matvec(block, x)
+        return csr_scipy.matvec(block, x, out)
     from overspill.kernels import csr_cuda
 
-    return csr_cuda.matvec(block, x)
+    return csr_cuda.matvec(block, x, out)
 
 
 def rmatvec(block: Any, x: Any) -> Any:

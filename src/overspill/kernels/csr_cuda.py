@@ -15,25 +15,42 @@ ROUNDS, PANEL_ROUNDS = 4, 16
 """Rounds in which a thread block of the row kernel goes through its rows, at most; where they begin is read ahead."""
 
 
-def matvec(block: Any, x: Any) -> Any:
+def matvec(block: Any, x: Any, out: Any = None) -> Any:
     """Queue ``block @ x`` on the current stream; see `overspill.kernels.csr.matvec`.
 
     The first product of a block waits for the device, to learn how long its rows are.
     """
     dtype = np.result_type(block.dtype, x.dtype)
     x, rows = x.astype(dtype, copy=False), block.shape[0]
-    if not block.nnz or not x.size:
-        return cupy.zeros((rows, *x.shape[1:]), dtype)
-    plan = remembered(block, csr_schedule.schedule)
-    if plan is not None and plan.long is None and x.ndim == 2 and x.shape[1] > 1:
+    if x.ndim == 1:
+        y = cupy.empty(rows, dtype) if out is None else out
+        by_itself(block, cupy.ascontiguousarray(x), y)
+        return y
+    y = several(block, x)
+    if out is None:
+        return y
+    out[...] = y
+    return out
+
+
+def several(block: Any, x: Any) -> Any:
+    """Queue the product with columns."""
+    if block.nnz and x.shape[1] > 1 and _even(block):
         return columns(block, x)
-    y = cupy.empty((rows, *x.shape[1:]), dtype, order="F")
+    y = cupy.empty((block.shape[0], x.shape[1]), x.dtype, order="F")
     for own_x, own_y in zip(_columns(x), _columns(y), strict=True):
-        if plan is not None:
-            by_rows(block, own_x, own_y, plan)
-        else:
-            merge(block, own_x, own_y)
+        by_itself(block, own_x, own_y)
     return y
+
+
+def by_itself(block: Any, x: Any, y: Any) -> None:
+    """Queue the product with 1-D contiguous arrays."""
+    if not block.nnz:
+        y.fill(0)
+    elif (plan := remembered(block, csr_schedule.schedule)) is not None:
+        by_rows(block, x, y, plan)
+    else:
+        merge(block, x, y)
 
 
 def rmatvec(block: Any, x: Any) -> Any:
@@ -50,6 +67,12 @@ def rmatvec(block: Any, x: Any) -> Any:
         for own_x, own_y in zip(_columns(x), _columns(y), strict=True):
             transposed(block, own_x, own_y)
     return y
+
+
+def _even(block: Any) -> bool:
+    """Whether all rows of a block with entries are given lanes."""
+    plan = remembered(block, csr_schedule.schedule)
+    return plan is not None and plan.long is None
 
 
 def _columns(x: Any) -> list[Any]:

@@ -6,10 +6,13 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 
-def matvec(block: scipy.sparse.csr_array, x: NDArray[Any]) -> NDArray[Any]:
-    """``block @ x``, a new array; see `overspill.kernels.csr.matvec`."""
+def matvec(block: scipy.sparse.csr_array, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+    """``block @ x``; see `overspill.kernels.csr.matvec`."""
     y: NDArray[Any] = block @ x
-    return y
+    if out is None:
+        return y
+    out[...] = y  # SciPy has no way to write there itself
+    return out
 
 
 def rmatvec(block: scipy.sparse.csr_array, x: NDArray[Any]) -> NDArray[Any]:

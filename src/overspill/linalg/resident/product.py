@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from overspill import backend
 from overspill.kernels import csr
 from overspill.linalg.resident.bands import bands, occupied
@@ -32,6 +34,7 @@ class Product:
         self.size = cuts[communicator.rank + 1] - cuts[communicator.rank]
         self.halo = halo(*occupied(blocks, firsts), cuts, communicator.rank)
         self._xp: Any = backend.array_namespace(blocks[0].data)
+        self._dtype = np.result_type(*(block.dtype for block in blocks))
         self._asked = _asked(communicator, self.halo.needs, self._xp)
         self._bands = bands(blocks, firsts, self.halo, cuts, communicator.rank)
         self._rooms: dict[Any, Any] = {}
@@ -41,15 +44,15 @@ class Product:
         x = self._xp.ascontiguousarray(x)
         operands = [self._operand(number, x) for number in range(len(self._bands))]
         finish = self.communicator.exchange(self._owned(x), self._foreign(operands))
-        found: dict[int, Any] = {}
+        y = self._xp.empty((self.size, *x.shape[1:]), np.result_type(self._dtype, x.dtype))
         for needy in (False, True):
             if needy:
                 finish()
             for band, operand in zip(self._bands, operands, strict=True):
                 if needy == bool(band.left or band.right):
-                    found |= {p.rows.start: csr.matvec(p.matrix, operand[p.operand]) for p in band.pieces}
-        parts = [found[row] for row in sorted(found)]
-        return parts[0] if len(parts) == 1 else self._xp.concatenate(parts)
+                    for piece in band.pieces:
+                        csr.matvec(piece.matrix, operand[piece.operand], out=y[piece.rows])
+        return y
 
     def transposed(self, y: Any) -> Any:
         """``A^T y``: the rank's entries of it, from those of `y`; nothing is conjugated."""
