@@ -113,7 +113,7 @@ def test_ended_then_resumed(flow: Path, send: object, number: signal.Signals) ->
         assert "verified" in output
 
 
-@pytest.mark.parametrize("during", ["computing", "check"])
+@pytest.mark.parametrize("during", [pytest.param("computing", marks=pytest.mark.slow), "check"])
 def test_impatient(flow: Path, during: str) -> None:
     """The line that says how to go on comes at once, and more signals do not disturb the cluster's end."""
     run = flow.parent / "run"

@@ -48,43 +48,32 @@ def until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
 class TestLife:
     def test_start_and_close(self) -> None:
         environment, path = dict(os.environ), list(sys.path)
-        opened = started(memory="10MiB")
-        assert opened.dashboard_link == ""
-        assert opened.client.submit(sum, [1, 2]).result() == 3
-        before = time.monotonic()
-        opened.close()
-        assert time.monotonic() - before < 5
-        opened.close()
+        with dask.config.set({"array.backend": "cupy"}):
+            opened = started(memory="10MiB")
+            assert opened.dashboard_link == ""
+            assert opened.client.submit(sum, [1, 2]).result() == 3
+            assert dask.config.get("array.backend") == "numpy"
+            assert isinstance(da.ones(3).compute(), np.ndarray)
+            before = time.monotonic()
+            opened.close()
+            assert time.monotonic() - before < 5
+            opened.close()
+            assert dask.config.get("array.backend") == "cupy"
         assert active() is None
         assert dict(os.environ) == environment
         assert sys.path == path
         with pytest.raises(ValueError, match="No client"):
             default_client()
 
-    def test_array_backend_is_restored(self) -> None:
-        with dask.config.set({"array.backend": "cupy"}):
-            with started():
-                assert dask.config.get("array.backend") == "numpy"
-                assert isinstance(da.ones(3).compute(), np.ndarray)
-            assert dask.config.get("array.backend") == "cupy"
-
     def test_nested(self) -> None:
-        with started(memory="10MiB") as outer:
+        with started(memory="10MiB", dashboard_address=":0") as outer:
+            assert outer.dashboard_link.startswith("http://127.0.0.1:")
             with started(memory="20MiB") as inner:
                 assert default_client() is inner.client
                 assert active() is inner.resources
             assert active() is outer.resources
             assert default_client() is outer.client
             assert da.ones(10).sum().compute() == 10
-
-    def test_dashboard(self) -> None:
-        with started(dashboard_address=":0") as opened:
-            assert opened.dashboard_link.startswith("http://127.0.0.1:")
-
-    def test_cpu_file(self) -> None:
-        with cluster(CLUSTER_FILES / "cpu.yaml", dashboard_address=None) as opened:
-            assert opened.resources.workers == 2
-            assert opened.resources.pool_nbytes == 2 * parse_nbytes("2GiB")
 
     def test_closing_that_is_cut_short(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
         def interrupted(_: object) -> None:
@@ -101,10 +90,6 @@ class TestLife:
         assert [record.getMessage() for record in caplog.records if "Failed to remove" in record.getMessage()] == []
         running.close()
 
-    def test_interrupt(self) -> None:
-        with pytest.raises(KeyboardInterrupt), started():
-            raise KeyboardInterrupt
-
     def test_busy_workers_do_not_delay_the_end(self) -> None:
         opened = started()
         futures = opened.client.map(time.sleep, [60, 61])
@@ -114,13 +99,15 @@ class TestLife:
         assert time.monotonic() - before < 5
         assert [future.status for future in futures] == ["cancelled"] * 2
 
-    def test_killed_worker_is_replaced_and_forgotten(self) -> None:
+    def test_killed_worker_of_the_cpu_file_is_replaced_and_forgotten(self) -> None:
         def make() -> Any:
             made = memory.empty((1 << 20,), "u1")
             made[:] = 1
             return made
 
-        with started(n_workers=2, memory="32MiB") as opened:
+        nbytes = parse_nbytes("2GiB")
+        with cluster(CLUSTER_FILES / "cpu.yaml", dashboard_address=None) as opened:
+            assert (opened.resources.workers, opened.resources.pool_nbytes) == (2, 2 * nbytes)
             pids = opened.client.run(os.getpid)
             held = opened.client.submit(make, workers=next(iter(pids)))
             wait(held)
@@ -128,16 +115,17 @@ class TestLife:
             os.kill(next(iter(pids.values())), signal.SIGKILL)
             # One address is new, the other one is still there.
             until(lambda: len(set(pids) ^ set(opened.client.ncores())) == 2)
-            assert [limit for limit, _ in opened.client.run(pool_limit).values()] == [16 * MIB] * 2
+            assert [limit for limit, _ in opened.client.run(pool_limit).values()] == [nbytes] * 2
             assert list(opened.client.run(blocks_interrupts).values()) == [True] * 2
             assert result.sum() == 1 << 20
             del result, held
 
-    def test_directories_lie_where_asked(self, tmp_path: Path) -> None:
-        with started(local_directory=str(tmp_path)) as opened:
+    def test_directories_lie_where_asked_until_an_interrupt(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyboardInterrupt), started(local_directory=str(tmp_path)) as opened:
             ((_, directory),) = opened.client.run(pool_limit).values()
             assert Path(directory).is_relative_to(tmp_path)
             assert Path(directory).is_dir()
+            raise KeyboardInterrupt
         assert [path.name for path in tmp_path.iterdir()] == ["scratch"]
 
 
@@ -189,11 +177,10 @@ class TestRefusals:
 
     # Distributed itself leaves a socket open when its scheduler cannot listen.
     @pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
-    def test_scheduler_port_that_is_taken(self) -> None:
-        with started() as opened:
-            port = int(opened.client.scheduler.address.rpartition(":")[2])
-            with pytest.raises(ClusterError, match="did not start: .*in use"):
-                started(scheduler_port=port)
+    def test_scheduler_port_that_is_taken(self, two_processes: str) -> None:
+        port = int(two_processes.rpartition(":")[2])
+        with pytest.raises(ClusterError, match="did not start: .*in use"):
+            started(scheduler_port=port)
 
     def test_address_where_nothing_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(attached, "CONNECT_TIMEOUT", "200ms")
