@@ -72,22 +72,33 @@ class Card:
     def product(self) -> list[Any]:
         """The rows of the product, block by block."""
         import cupy
-        import cupyx.scipy.sparse
 
         parts = []
         with cupy.cuda.Device(self.device):
-            for number, block in enumerate(self.blocks):
-                stream, rooms = self.streams[number % 2], self.rooms[number % 2]
-                with stream:
-                    arrays = tuple(room[: len(array)] for room, array in zip(rooms, block, strict=True))
-                    for target, source in zip(arrays, block, strict=True):
-                        target.data.copy_from_host_async(source.ctypes.data, source.nbytes, stream)
-                    A = cupyx.scipy.sparse.csr_matrix(arrays, shape=(len(block[2]) - 1, len(self.x)))
-                    A.has_canonical_format = True  # else it is looked through
-                    parts.append(A @ self.x)
+            self._bring_up(0)
+            for number in range(len(self.blocks)):
+                if number + 1 < len(self.blocks):
+                    self._bring_up(number + 1)  # queued first: making CuPy's matrix waits for the copy before
+                parts.append(self._multiply(number))
             for stream in self.streams:
                 stream.synchronize()
         return parts
+
+    def _bring_up(self, number: int) -> None:
+        """Queue the copies of a block into the room that the one before the last has left."""
+        stream = self.streams[number % 2]
+        for room, array in zip(self.rooms[number % 2], self.blocks[number], strict=True):
+            room.data.copy_from_host_async(array.ctypes.data, array.nbytes, stream)
+
+    def _multiply(self, number: int) -> Any:
+        import cupyx.scipy.sparse
+
+        block = self.blocks[number]
+        with self.streams[number % 2]:
+            arrays = tuple(room[: len(array)] for room, array in zip(self.rooms[number % 2], block, strict=True))
+            A = cupyx.scipy.sparse.csr_matrix(arrays, shape=(len(block[2]) - 1, len(self.x)))
+            A.has_canonical_format = True  # else it is looked through
+            return A @ self.x
 
 
 def _page_locked(A: CSRMatrix, size: Size, number: int) -> Arrays:

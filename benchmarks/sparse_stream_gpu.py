@@ -104,7 +104,8 @@ def line(contender: str, outcomes: dict[str, Any]) -> str:
         return f"{start}{found['failed'].splitlines()[0]}"
     links = [one["link_gb_per_s"] for one in outcomes.values() if "link_gb_per_s" in one]
     share = f"{found['gb_per_s'] / links[0]:14.3f}" if links else ""
-    peak = f", {format_nbytes(found['peak_device_nbytes'])} in use on a GPU" if "peak_device_nbytes" in found else ""
+    used = [format_nbytes(found[name]) for name in ("peak_device_nbytes", "limit_nbytes") if name in found]
+    peak = f", {' of '.join(used)} in use on a GPU" if used else ""
     seconds = f"{found['made_s']:9.1f}{found['first_s']:9.2f}{statistics.median(found['warm_s']):10.3f}"
     return f"{start}{format_nbytes(found['nbytes']):>10}{seconds}{found['gb_per_s']:8.2f}{share}{peak}"
 

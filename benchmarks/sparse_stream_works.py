@@ -34,7 +34,6 @@ def overspill(stack: ExitStack, limits: Limits, size: Size) -> dict[str, Any]:
     with memory.sampled(lambda: max(map(sub, memory.on_gpus_nbytes(), before)), interval_s=0.02) as peak:
         found = multiply_tiles(client, size, "cupy")
     assert found["uploaded_nbytes"] >= found["nbytes"] * (1 + size.repeats), f"went up: {found['uploaded_nbytes']}"
-    assert peak.nbytes <= limits.nbytes < found["nbytes"], f"{peak.nbytes} bytes were in use on a GPU"
     used = {"peak_device_nbytes": peak.nbytes, "limit_nbytes": limits.nbytes}
     return found | used | {"link_gb_per_s": links.gb_per_s(client)}
 
@@ -47,7 +46,13 @@ def multiply_tiles(client: Client, size: Size, xp: str) -> dict[str, Any]:
     x = held(client, da.map_blocks(_part, xp, chunks=(A.row_chunks,), dtype=meta.dtype, meta=meta))
     made_s = time.perf_counter() - start
     client.run(ledger.reset)
-    y, seconds = timed(client, lambda: held(client, A.to_device() @ x), size.repeats)
+
+    def product() -> da.Array:
+        y = held(client, A.to_device() @ x)
+        _finish(client, xp)
+        return y
+
+    y, seconds = timed(client, product, size.repeats)
     uploaded_nbytes = ledger.total(list(client.run(ledger.snapshot).values()))["uploaded_nbytes"]
 
     def fetch(number: int, rows: slice) -> NDArray[Any]:
@@ -80,6 +85,7 @@ def multiply_futures(client: Client, size: Size, xp: str, multiply: Callable[...
     def product() -> list[Future]:
         parts = client.map(multiply, blocks, [x] * size.blocks, windows, pure=False)
         wait(parts)
+        _finish(client, xp)
         return parts
 
     parts, seconds = timed(client, product, size.repeats)
@@ -100,6 +106,18 @@ def _touch() -> None:
     import cupy
 
     cupy.zeros(1)
+
+
+def _finish(client: Client, xp: str) -> None:
+    """Wait for what tasks have only queued on their GPUs."""
+    if xp == "cupy":
+        client.run(_synchronize)
+
+
+def _synchronize() -> None:
+    import cupy
+
+    cupy.cuda.Device().synchronize()
 
 
 def _part(xp: str, block_info: Any = None) -> Any:

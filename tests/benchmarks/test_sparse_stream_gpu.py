@@ -78,12 +78,12 @@ def test_who_finds_something_else_has_failed(value: float) -> None:
 
 def test_what_is_told_and_drawn() -> None:
     outcomes = {
-        "overspill": found(0.05, link_gb_per_s=50.0, peak_device_nbytes=2**30, limit_nbytes=2**30),
+        "overspill": found(0.05, link_gb_per_s=50.0, peak_device_nbytes=2**30, limit_nbytes=2**31),
         "stock dask": {"failed": "ended with status 1\nand more"},
         "by hand": found(0.1),
     }
     line = module("sparse_stream_gpu").line
-    told = "overspill 2 GiB 1.0 0.10 0.050 42.95 0.859, 1 GiB in use on a GPU"
+    told = "overspill 2 GiB 1.0 0.10 0.050 42.95 0.859, 1 GiB of 2 GiB in use on a GPU"
     assert " ".join(line("overspill", outcomes).split()) == told
     assert line("stock dask", outcomes).split() == ["stock", "dask", "ended", "with", "status", "1"]
     assert line("by hand", outcomes).split()[-2:] == ["21.47", "0.429"]
