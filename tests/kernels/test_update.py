@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from overspill.kernels.update import update
+from overspill.kernels.update import Update, update, updates
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "c8", "c16"])
@@ -28,6 +28,31 @@ def test_it_is_the_sum_written_over_the_vector(
     assert found is target
     assert found.dtype == dtype
     np.testing.assert_allclose(_here(found), expected.astype(dtype), rtol=10 * np.finfo(dtype).eps, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "c8", "c16"])
+@pytest.mark.parametrize("size", [0, 7, 40_000])
+def test_several_see_what_earlier_ones_did(xp: ModuleType, dtype: str, size: int) -> None:
+    rng = np.random.default_rng(0)
+    u, w, p, s, x, r = (xp.asarray(rng.standard_normal(size).astype(dtype)) for _ in range(6))
+    new_p, new_s = u + 0.5 * p, 0.25 * w
+    expected = new_p, new_s, x + 3 * new_p - u, -2 * new_s + r
+    s[...] = np.nan  # its values do not matter
+    found = updates(
+        Update(p, [(1.0, u)], 0.5),
+        Update(s, [(0.25, w)], 0.0),
+        Update(x, [(3.0, p), (-1.0, u)]),
+        Update(r, [(-2.0, s)]),
+    )
+    assert [id(y) for y in found] == [id(y) for y in (p, s, x, r)]
+    for y, exact in zip(found, expected, strict=True):
+        np.testing.assert_allclose(_here(y), _here(exact), rtol=20 * np.finfo(dtype).eps, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [0.0, 2.0])
+def test_more_terms_than_one_pass_takes(xp: ModuleType, scale: float) -> None:
+    y, terms = xp.ones(50), [(float(i), xp.full(50, 10.0)) for i in range(30)]
+    assert (_here(update(y, *terms, scale=scale)) == scale + 4350).all()
 
 
 def test_vectors_with_gaps(xp: ModuleType) -> None:

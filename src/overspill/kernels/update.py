@@ -1,5 +1,7 @@
-"""Linear combinations of vectors, written over one of them: BLAS on the host, one kernel a term on a GPU."""
+"""Linear combinations written over a vector, several in one pass: BLAS on the host, one kernel on a GPU."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,15 @@ from overspill import backend
 BLAS_LIMIT = 2**31 - 1
 """Elements that SciPy's BLAS can count."""
 
+STEP = 2**14
+"""Elements of each vector that are worked on at once on the host: what several updates share stays in the cache."""
 
-def update(y: Any, *terms: tuple[complex, Any], scale: complex = 1.0) -> Any:
-    """``scale * y + sum(a * x)`` over the terms ``(a, x)``, written over `y`.
 
-    Parameters
+@dataclass(frozen=True, slots=True)
+class Update:
+    """That `y` shall become ``scale * y + sum(a * x)`` over the terms ``(a, x)``.
+
+    Attributes
     ----------
     y
         NumPy or CuPy array. With ``scale=0`` its values do not matter.
@@ -22,11 +28,15 @@ def update(y: Any, *terms: tuple[complex, Any], scale: complex = 1.0) -> Any:
         Numbers, and arrays of the shape and dtype of `y`, none of which overlaps it.
     scale
         What `y` is multiplied with.
+    """
 
-    Returns
-    -------
-    numpy.ndarray or cupy.ndarray
-        `y` itself.
+    y: Any
+    terms: Sequence[tuple[complex, Any]] = ()
+    scale: complex = 1.0
+
+
+def update(y: Any, *terms: tuple[complex, Any], scale: complex = 1.0) -> Any:
+    """``scale * y + sum(a * x)`` over the terms ``(a, x)``, written over `y` and returned; see `Update`.
 
     Examples
     --------
@@ -34,21 +44,62 @@ def update(y: Any, *terms: tuple[complex, Any], scale: complex = 1.0) -> Any:
     >>> update(np.ones(3), (2.0, np.arange(3.0)), scale=-1.0)
     array([-1.,  1.,  3.])
     """
-    if backend.is_device_array(y):
+    return updates(Update(y, terms, scale))[0]
+
+
+def updates(*each: Update) -> tuple[Any, ...]:
+    """Do several updates of vectors of one shape and dtype, one after the other: later ones see what earlier ones did.
+
+    Returns
+    -------
+    tuple
+        The vectors that were written over.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> p, x = np.ones(2), np.zeros(2)
+    >>> updates(Update(p, scale=3.0), Update(x, [(0.5, p)]))
+    (array([3., 3.]), array([1.5, 1.5]))
+    """
+    vectors = [each_vector for one in each for each_vector in (one.y, *(x for _, x in one.terms))]
+    if backend.is_device_array(vectors[0]):
         from overspill.kernels import update_cuda
 
-        return update_cuda.update(y, *terms, scale=scale)
-    if scale == 0:
+        update_cuda.updates(*each)
+    elif all(_fits_blas(x) and x.dtype == vectors[0].dtype for x in vectors):
+        _by_blas(each)
+    else:
+        for one in each:
+            _by_numpy(one)
+    return tuple(one.y for one in each)
+
+
+def _by_blas(each: Sequence[Update]) -> None:
+    y = each[0].y
+    axpy, scal = get_blas_funcs(("axpy", "scal"), (y,))
+    flat = [(one.y.reshape(-1), one.scale, [(a, x.reshape(-1)) for a, x in one.terms]) for one in each]
+    together = len(each) > 1 or len(each[0].terms) > 1
+    step = STEP if together else max(y.size, 1)
+    for start in range(0, y.size, step):
+        part = slice(start, start + step)
+        for target, scale, terms in flat:
+            if scale == 0:
+                target[part] = 0
+            elif scale != 1:
+                scal(scale, target[part])
+            for a, x in terms:
+                axpy(x[part], target[part], a=a)
+
+
+def _by_numpy(one: Update) -> None:
+    y = one.y
+    if one.scale == 0:
         y[...] = 0
-    elif scale != 1:
-        y *= scale
-    for a, x in terms:
-        if _fits_blas(x) and _fits_blas(y) and x.dtype == y.dtype:
-            axpy = get_blas_funcs("axpy", (y,))
-            axpy(x.reshape(-1), y.reshape(-1), a=a)
-        else:
-            y += a * x
-    return y
+    elif one.scale != 1:
+        y *= one.scale
+    for a, x in one.terms:
+        y += a * x
 
 
 def _fits_blas(x: np.ndarray[Any, Any]) -> bool:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from overspill.kernels.update import Update
 from overspill.linalg import linear, rounds
 from overspill.linalg.outcome import Ending, Outcome
 from overspill.linalg.space import Operator, Progress, Space
@@ -124,18 +125,18 @@ def _round(
             return x, iteration, Ending.INDEFINITE_M
         beta = gamma / before if before else 0.0
         curvature = delta - beta * gamma / alpha if before else delta
-        p = space.update(p, (1.0, u), scale=beta)
-        s = space.update(s, (1.0, w), scale=beta)
-        del w  # lest there be two of them
         if curvature <= 0 and before:  # by rounding, or by nature: the product itself tells
+            p = space.update(p, (1.0, u), scale=beta)
             (curvature,) = (number.real for number in space.dots((p, A(p))))
             if curvature > 0:
                 return x, iteration, None
         if curvature <= 0:
             return x, iteration, Ending.INDEFINITE
         alpha, before = gamma / curvature, gamma
-        x = space.update(x, (alpha, p))
-        r = space.update(r, (-alpha, s))
+        p, s, x, r = space.updates(
+            Update(p, [(1.0, u)], beta), Update(s, [(1.0, w)], beta), Update(x, [(alpha, p)]), Update(r, [(-alpha, s)])
+        )
+        del w  # lest there be two of them
         u = M(r)
         w = A(u)
         x, r, p, s, u, w = space.keep(x, r, p, s, u, w)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from overspill import backend
 from overspill.kernels.dots import dots
-from overspill.kernels.update import update
+from overspill.kernels.update import Update, update
 from overspill.linalg import space
 from overspill.ops.fusion import in_one_place
 
@@ -65,6 +65,14 @@ class Graphs:
             meta=y._meta,
             align_arrays=False,
         )
+
+    def updates(self, *each: Update) -> tuple[Any, ...]:
+        """See `overspill.linalg.space.Space.updates`."""
+        new: dict[int, Any] = {}
+        for one in each:
+            terms = ((a, new.get(id(x), x)) for a, x in one.terms)
+            new[id(one.y)] = self.update(one.y, *terms, scale=one.scale)
+        return tuple(new[id(one.y)] for one in each)
 
     def keep(self, *vectors: Any) -> tuple[Any, ...]:
         """See `overspill.linalg.space.Space.keep`."""

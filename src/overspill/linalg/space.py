@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from overspill import backend
 from overspill.kernels.dots import dots
-from overspill.kernels.update import update
+from overspill.kernels.update import Update, update, updates
 
 Core: TypeAlias = Callable[..., tuple[tuple[Any, ...], Any]]
 """A solver's mathematics: ``core(space, A, M, *, progress, **vectors, **options) -> (vectors, rest)``.
@@ -66,6 +66,12 @@ class Space(Protocol):
         No ``x`` may share memory with `y`; with ``scale=0`` the values of `y` do not matter.
         """
 
+    def updates(self, *each: Update) -> tuple[Any, ...]:
+        """Several updates, one after the other: where a later one reads what an earlier one writes, the new values.
+
+        In memory they take one pass over all vectors, which are to be of one shape.
+        """
+
     def keep(self, *vectors: Any) -> tuple[Any, ...]:
         """The same vectors, computed now and held; where they are in memory they are returned as they are."""
 
@@ -92,6 +98,10 @@ class InMemory:
     def update(self, y: Any, *terms: tuple[complex, Any], scale: complex = 1.0) -> Any:
         """See `Space.update`."""
         return update(y, *terms, scale=scale)
+
+    def updates(self, *each: Update) -> tuple[Any, ...]:
+        """See `Space.updates`."""
+        return updates(*each)
 
     def keep(self, *vectors: Any) -> tuple[Any, ...]:
         """See `Space.keep`."""
