@@ -12,8 +12,8 @@ from overspill import backend
 BLAS_LIMIT = 2**31 - 1
 """Elements that SciPy's BLAS can count."""
 
-STEP = 2**14
-"""Elements of each vector that are worked on at once on the host: what several updates share stays in the cache."""
+STEP = 2**13
+"""Elements of each vector worked on at once on the host: what updates share stays in the cache, and BLAS in one thread."""
 
 
 @dataclass(frozen=True, slots=True)
