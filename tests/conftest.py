@@ -2,8 +2,9 @@
 
 import gc
 import importlib
-import os
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,10 @@ from types import ModuleType
 
 import psutil
 import pytest
-from distributed import LocalCluster
 
+from cases import environment
 from overspill import backend, memory
-from overspill.cluster import Cluster, cluster, local
+from overspill.cluster import Cluster, cluster
 
 
 def pytest_configure() -> None:
@@ -39,14 +40,17 @@ def xp(request: pytest.FixtureRequest) -> ModuleType:
 
 @pytest.fixture(scope="session")
 def two_processes() -> Iterator[str]:
-    """The scheduler's address of two CPU workers of one thread, for all modules: starting them takes seconds."""
-    environment = dict(os.environ)
-    asked = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-    with local.running(LocalCluster, local.with_defaults("LocalCluster", asked)) as started:
-        # What a cluster changes here until it is closed, other tests are to see from clusters of their own.
-        os.environ.clear()
-        os.environ.update(environment)
-        yield started.scheduler_address
+    """The scheduler's address of two workers for all modules, since starting them takes seconds.
+
+    The scheduler has a process of its own, and one that hears no Ctrl-C: here it would log, allocate and change the
+    environment beside tests that look at such things.
+    """
+    program = [sys.executable, str(Path(__file__).with_name("two_workers.py"))]
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(program, text=True, env=environment(), start_new_session=True, **streams) as running:
+        assert running.stdout
+        yield running.stdout.readline().strip()
+        running.communicate(timeout=60)
 
 
 @pytest.fixture(scope="module")
