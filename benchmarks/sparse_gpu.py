@@ -67,15 +67,15 @@ def compete(name: str, dtype: str, arguments: argparse.Namespace, copy: float) -
     """All products of one matrix: checked, then timed."""
     import cupy
 
-    from overspill.kernels import csr_choice, csr_facts, csr_residence, csr_schedule
+    from overspill.kernels import csr_choice, csr_facts, csr_known, csr_residence, csr_schedule
 
     cupy.get_default_memory_pool().free_all_blocks()
     A = sparse_works.block(sparse_matrices.MATRICES[name](cupy, arguments.nnz), dtype)
     x = sparse_works.numbers(cupy, A.shape[1], dtype)
     absolute = csr_residence.make(abs(A.data), A.indices, A.indptr, A.shape[1])
     nbytes = sum(array.nbytes for array in (A.data, A.indices, A.indptr, x)) + A.shape[0] * x.itemsize
-    plan = csr_facts.remembered(A, csr_schedule.schedule)
-    lanes = None if plan is None else plan.lanes
+    choice = csr_known.known(A, csr_schedule.choose)
+    lanes = None if choice is None else choice.lanes
     longest = csr_facts.profile(A.indptr).longest
     result: dict[str, Any] = {"shape": A.shape, "nnz": A.nnz, "nbytes": nbytes, "lanes": lanes, "longest_row": longest}
 

@@ -121,7 +121,7 @@ def module(folder: Path, tested: Sequence[str]) -> ModuleType:
     for name in (*names, "searchsorted", "arange", "minimum", "count_nonzero"):
         setattr(cupy, name, _on_device(getattr(np, name)))
     device = SimpleNamespace(attributes={"MultiProcessorCount": 2, "L2CacheSize": 2**20})
-    stream = SimpleNamespace(synchronize=lambda: None)
+    stream = SimpleNamespace(ptr=0, record=lambda: None)
     cupy.cuda = SimpleNamespace(
         Device=lambda _: device, runtime=SimpleNamespace(getDevice=lambda: 0), get_current_stream=lambda: stream
     )

@@ -14,7 +14,7 @@ from kernels import host_cupy
 from kernels.csr_cases import COLUMNS, ROWS, assert_close, csr, lane_steps
 from overspill.errors import ArrayError
 from overspill.kernels import csr as dispatching
-from overspill.kernels import csr_choice, sources
+from overspill.kernels import csr_choice, csr_known, sources
 
 
 @dataclass(frozen=True)
@@ -202,8 +202,8 @@ def test_schedules(side: Side, case: str) -> None:
     if side.schedule is None:
         pytest.skip("SciPy has no schedules")
     A = csr((ROWS | LONG_ROWS)[case], 10_000, "float64")
-    found = side.schedule.schedule(side.block(A))
-    assert (found.lanes, found.numbers is not None, found.long is not None) == SCHEDULES[case]
+    found = side.schedule.choose(side.block(A))
+    assert (found.lanes, found.listed is not None, found.long > 0) == SCHEDULES[case]
     x = matrix((A.shape[1],), "float64", 1)
     assert_close(side.product(A, x), A, x)
     X = matrix((A.shape[1], 3), "float64", 1)
@@ -295,8 +295,22 @@ def test_facts_go_with_their_block(side: Side) -> None:
     if side.facts is None:
         pytest.skip("SciPy's products need no facts")
     block = side.block(csr(ROWS["regular"], COLUMNS, "float64"))
-    before = len(side.facts._facts)
+    before = len(side.facts._facts), len(csr_known._known)
     side.matvec(block, side.array(np.ones(COLUMNS)))
-    assert len(side.facts._facts) == before + 1
+    assert (len(side.facts._facts), len(csr_known._known)) == (before[0] + 1, before[1] + 1)
     del block
-    assert len(side.facts._facts) == before
+    assert (len(side.facts._facts), len(csr_known._known)) == before
+
+
+def test_what_is_known_of_a_block_is_known_of_its_copy(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    if side.schedule is None:
+        pytest.skip("SciPy's products need no facts")
+    for case in ROWS | LONG_ROWS:
+        A = csr((ROWS | LONG_ROWS)[case], 10_000, "float64")
+        x = side.array(matrix((A.shape[1],), "float64", 1))
+        one, other = side.block(A), side.block(A)
+        csr_known.share(one, other)
+        expected = side.matvec(one, x)
+        with monkeypatch.context() as patch:
+            patch.setattr(side.schedule, "profile", None)
+            assert (side.matvec(other, x) == expected).all()

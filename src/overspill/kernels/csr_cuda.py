@@ -9,6 +9,7 @@ import numpy as np
 from overspill.kernels import csr_choice, csr_facts, csr_schedule, sources
 from overspill.kernels.compiled import THREADS, kernel, multiprocessors
 from overspill.kernels.csr_facts import arrays, remembered
+from overspill.kernels.csr_known import known
 from overspill.kernels.sources import ALL, FIRST_PANEL, FURTHER_PANEL, LISTED
 
 ROUNDS, PANEL_ROUNDS = 4, 16
@@ -18,7 +19,7 @@ ROUNDS, PANEL_ROUNDS = 4, 16
 def matvec(block: Any, x: Any, out: Any = None) -> Any:
     """Queue ``block @ x`` on the current stream; see `overspill.kernels.csr.matvec`.
 
-    The first product of a block waits for the device, to learn how long its rows are.
+    The first product of a block, or of what it is a copy of, waits for the device, to learn how long its rows are.
     """
     dtype = np.result_type(block.dtype, x.dtype)
     x, rows = x.astype(dtype, copy=False), block.shape[0]
@@ -71,8 +72,8 @@ def rmatvec(block: Any, x: Any) -> Any:
 
 def _even(block: Any) -> bool:
     """Whether all rows of a block with entries are given lanes."""
-    plan = remembered(block, csr_schedule.schedule)
-    return plan is not None and plan.long is None
+    choice = known(block, csr_schedule.choose)
+    return choice is not None and not choice.long
 
 
 def _columns(x: Any) -> list[Any]:
@@ -169,7 +170,7 @@ def transposed(block: Any, x: Any, y: Any) -> None:
     count, boundaries = remembered(block, csr_facts.tiles)
     parts = 2 if y.dtype.kind == "c" else 1
     limbs = y.dtype.itemsize // parts // 4
-    head = np.int32(remembered(block, csr_facts.column_bits) + parts - 1)
+    head = np.int32(known(block, csr_facts.column_bits) + parts - 1)
     exponents = remembered(block, csr_facts.data_exponent), csr_facts.exponent(x)
     sums = cupy.zeros(y.size * parts * limbs, np.int64)
     kernel("csr_transposed", "csr_transposed", data.dtype.name, y.dtype.name, indices.dtype.name)(

@@ -1,6 +1,5 @@
-"""What is found out about a row block on a GPU once, and remembered as long as the block lives."""
+"""What is found out about a row block on a GPU, and remembered as long as the block lives."""
 
-import weakref
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -10,6 +9,7 @@ import numpy as np
 
 from overspill.kernels import csr_choice
 from overspill.kernels.compiled import THREADS, kernel, multiprocessors
+from overspill.kernels.csr_known import Table
 
 T = TypeVar("T")
 
@@ -20,21 +20,19 @@ LOWEST = np.iinfo(np.int32).min
 
 
 def remembered(block: Any, fact: Callable[..., T], *arguments: Hashable) -> T:
-    """``fact(block, *arguments)``, computed once and waited for: blocks are never changed in place."""
-    # Not a WeakKeyDictionary: blocks compare entry by entry, and so have no hash.
-    key = id(block)
-    if key not in _facts:
-        _facts[key] = weakref.ref(block, lambda _: _facts.pop(key, None)), {}
-    _, known = _facts[key]
-    asked = fact, *arguments
-    if asked not in known:
+    """``fact(block, *arguments)``, arrays on the device, computed once; work queued from now on finds them done."""
+    facts, asked = _facts.of(block), (fact, *arguments)
+    stream = cupy.cuda.get_current_stream()
+    if asked not in facts:
         value = fact(block, *arguments)
-        cupy.cuda.get_current_stream().synchronize()  # the next to ask may queue on another stream
-        known[asked] = value
-    return cast(T, known[asked])
+        facts[asked] = value, stream.ptr, stream.record()
+    value, queued_on, done = facts[asked]
+    if stream.ptr != queued_on:
+        stream.wait_event(done)
+    return cast(T, value)
 
 
-_facts: dict[int, tuple[weakref.ref[Any], dict[tuple[Any, ...], Any]]] = {}
+_facts = Table()
 
 
 def arrays(block: Any) -> tuple[Any, Any, Any]:

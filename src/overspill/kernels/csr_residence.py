@@ -7,6 +7,7 @@ from numpy.typing import DTypeLike
 from scipy.sparse import csr_array
 
 from overspill import backend, memory
+from overspill.kernels import csr_known
 from overspill.memory import link
 
 
@@ -51,7 +52,9 @@ def to_device(block: Any) -> Any:
         return block
     index = index_dtype(block.nnz, block.shape[1])  # half the bytes where 64 bits came from elsewhere
     indices, indptr = (x.astype(index, copy=False) for x in (block.indices, block.indptr))
-    return make(link.upload(block.data), link.upload(indices), link.upload(indptr), block.shape[1])
+    copy = make(link.upload(block.data), link.upload(indices), link.upload(indptr), block.shape[1])
+    csr_known.share(block, copy)  # so that the copy of the next product need not be waited for
+    return copy
 
 
 def to_host(block: Any) -> csr_array[Any]:

@@ -9,7 +9,8 @@ import numpy as np
 
 from overspill.kernels import csr_choice
 from overspill.kernels.compiled import THREADS, cache_nbytes, kernel, multiprocessors
-from overspill.kernels.csr_facts import arrays, profile, remembered
+from overspill.kernels.csr_facts import arrays, profile
+from overspill.kernels.csr_known import known
 
 PIECE = 16 * THREADS
 """Entries of a long row that a block of threads takes."""
@@ -22,8 +23,31 @@ FAR = 4096
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """What suits a block, as far as numbers of the host say it.
+
+    Attributes
+    ----------
+    lanes
+        Neighbouring lanes of a warp that share a row.
+    limit
+        Entries of the longest row but for long ones.
+    listed
+        Rows that have entries, where these are listed, else None.
+    long, pieces
+        Long rows, which are cut, and their pieces of `PIECE` entries; both 0 where there are none.
+    """
+
+    lanes: int
+    limit: int
+    listed: int | None = None
+    long: int = 0
+    pieces: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class LongRows:
-    """Rows that are cut into pieces of `PIECE` entries.
+    """Rows that are cut into pieces.
 
     Attributes
     ----------
@@ -42,71 +66,86 @@ class LongRows:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Lanes for each row.
+    """A choice, and the arrays that it takes.
 
     Attributes
     ----------
-    lanes
-        Neighbouring lanes of a warp that share a row.
+    lanes, limit
+        As in `Choice`.
     numbers
         Which rows are meant, where the others have no entries; None for all.
     begins, ends
         Where the entries of each of these begin and end.
-    limit
-        Entries of the longest of them but for `long`.
     long
-        Longer ones, if there are any.
+        Long rows, if there are any.
     """
 
     lanes: int
+    limit: int
     numbers: Any
     begins: Any
     ends: Any
-    limit: int
     long: LongRows | None = None
 
 
 def evenly(block: Any, lanes: int) -> Schedule:
     """So many lanes for each row, whatever the block."""
     indptr, indices, _ = arrays(block)
-    return Schedule(lanes, None, indptr, indptr[1:], int(np.iinfo(indices.dtype).max))
+    return Schedule(lanes, int(np.iinfo(indices.dtype).max), None, indptr, indptr[1:])
+
+
+def choose(block: Any) -> Choice | None:
+    """What suits the block; None for merge-path, where rows are too uneven for any number of lanes."""
+    indptr, _, _ = arrays(block)
+    rows, listed, found = block.shape[0], None, profile(indptr)
+    if csr_choice.worth_listing(rows, found.occupied):
+        rows = listed = found.occupied
+        _, indptr = _listed(indptr, listed)
+        found = profile(indptr)
+    near = not known(block, lie).far
+    lanes_for = functools.partial(csr_choice.lanes, rows, multiprocessors=multiprocessors(), near=near)
+    lanes = lanes_for(found.entries, found.slots, found.longest)
+    if lanes is not None:
+        return Choice(lanes, found.longest, listed)
+    rest = profile(indptr, csr_choice.LONG)
+    long = found.occupied - rest.occupied
+    lanes = lanes_for(rest.entries, rest.slots, rest.longest, uneven=csr_choice.UNEVEN_REST) if long else None
+    if lanes is None:
+        return None
+    return Choice(lanes, rest.longest, listed, long, int(_long(block, long)[1][-1]))
 
 
 def schedule(block: Any) -> Schedule | None:
-    """What suits the block; None for merge-path, where rows are too uneven for any number of lanes."""
+    """What was chosen, with its arrays; nothing is waited for once the choice is known."""
+    choice = known(block, choose)
+    if choice is None:
+        return None
     indptr, _, _ = arrays(block)
-    rows, numbers, found = block.shape[0], None, profile(indptr)
-    if csr_choice.worth_listing(rows, found.occupied):
-        numbers = places(indptr[1:] > indptr[:-1], indptr.dtype)
-        # Rows between have no entries: each begins where the one before ends.
-        indptr = cupy.concatenate([indptr[numbers], indptr[-1:]])
-        rows, found = numbers.size, profile(indptr)
-    choose = functools.partial(
-        csr_choice.lanes, rows, multiprocessors=multiprocessors(), near=not remembered(block, lie).far
-    )
-    lanes = choose(found.entries, found.slots, found.longest)
-    long = None
-    if lanes is None and found.longest > csr_choice.LONG:
-        long = long_rows(block, csr_choice.LONG)
-        found = profile(indptr, csr_choice.LONG)
-        lanes = choose(found.entries, found.slots, found.longest, uneven=csr_choice.UNEVEN_REST)
-    return None if lanes is None else Schedule(lanes, numbers, indptr[:-1], indptr[1:], found.longest, long)
+    numbers = None
+    if choice.listed is not None:
+        numbers, indptr = _listed(indptr, choice.listed)
+    long = LongRows(*_long(block, choice.long), choice.pieces) if choice.long else None
+    return Schedule(choice.lanes, choice.limit, numbers, indptr[:-1], indptr[1:], long)
 
 
-def long_rows(block: Any, limit: int) -> LongRows:
-    """The rows of more than `limit` entries."""
+def _listed(indptr: Any, count: int) -> tuple[Any, Any]:
+    """The `count` rows that have entries, and where these begin; each begins where the one before ends."""
+    numbers = _places(indptr[1:] > indptr[:-1], count, indptr.dtype)
+    return numbers, cupy.concatenate([indptr[numbers], indptr[-1:]])
+
+
+def _long(block: Any, count: int) -> tuple[Any, Any]:
+    """The `count` long rows, and the pieces before each of them and all at the end."""
     indptr, indices, _ = arrays(block)
     lengths = cupy.diff(indptr)
-    numbers = places(lengths > limit, indices.dtype)
+    numbers = _places(lengths > csr_choice.LONG, count, indices.dtype)
     counts = -(-lengths[numbers].astype(np.int64) // PIECE)
-    firsts = cupy.concatenate([cupy.zeros(1, np.int64), cupy.cumsum(counts)])
-    return LongRows(numbers, firsts, int(firsts[-1]))
+    return numbers, cupy.concatenate([cupy.zeros(1, np.int64), cupy.cumsum(counts)])
 
 
-def places(these: Any, dtype: np.dtype[Any]) -> Any:
-    """Where `these` are true, as ``cupy.flatnonzero``, in whose kernel compute-sanitizer finds races."""
-    counted = cupy.cumsum(these, dtype=dtype)
-    return cupy.searchsorted(counted, cupy.arange(1, int(counted[-1]) + 1, dtype=dtype)).astype(dtype)
+def _places(these: Any, count: int, dtype: np.dtype[Any]) -> Any:
+    """The `count` places where `these` are true; ``cupy.flatnonzero`` waits, and has races to compute-sanitizer."""
+    return cupy.searchsorted(cupy.cumsum(these, dtype=dtype), cupy.arange(1, count + 1, dtype=dtype)).astype(dtype)
 
 
 def cuts(block: Any, itemsize: int) -> Any:
@@ -114,12 +153,12 @@ def cuts(block: Any, itemsize: int) -> Any:
 
     Entries of x are of `itemsize` bytes; see `csr_choice.panels`.
     """
-    plan = remembered(block, schedule)
-    if plan is None or plan.numbers is not None or plan.long is not None:
+    choice = known(block, choose)
+    if choice is None or choice.listed is not None or choice.long:
         return None
     rows, columns = block.shape
     panels = csr_choice.panels(rows, block.nnz, columns * itemsize, cache_nbytes())
-    columns_lie = remembered(block, lie)
+    columns_lie = known(block, lie)
     if panels == 1 or not (columns_lie.far and columns_lie.wide):
         return None
     indptr, indices, _ = arrays(block)

@@ -13,7 +13,7 @@ BLAS_LIMIT = 2**31 - 1
 """Elements that SciPy's BLAS can count."""
 
 STEP = 2**13
-"""Elements of each vector worked on at once on the host: what updates share stays in the cache, and BLAS in one thread."""
+"""Elements of each vector worked on at once on the host: what updates share stays cached, and BLAS in one thread."""
 
 
 @dataclass(frozen=True, slots=True)
