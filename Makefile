@@ -26,12 +26,12 @@ run: $(for_run)
 test: $(for_test)
 	$(PY) -m pytest
 
-## What continuous integration runs.
+## What continuous integration runs: two files of tests at a time, or one where GPUs are to be tested.
 check: $(for_test)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m pytest
+	$(PY) -m pytest $(if $(EXTRAS),,-n 2 --dist loadfile --no-loadscope-reorder)
 
 format: $(for_test)
 	$(PY) -m ruff check --fix .

@@ -272,7 +272,7 @@ def test_interrupt_while_workers_start(tmp_path: Path) -> None:
     before = time.monotonic()
     os.killpg(running.pid, signal.SIGINT)
     printed, errors = running.communicate(timeout=30)
-    assert time.monotonic() - before < 10
+    assert time.monotonic() - before < 20  # the program would take 60, and workers start slowly beside other tests
     assert running.returncode == -signal.SIGINT
     assert printed == ""
     assert errors.count("Traceback") == 1
