@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import pytest
 
 from cases import environment
 from overspill import backend, memory
-from overspill.cluster import Cluster, cluster
+from overspill.cluster import Cluster
+from two_workers import attached
 
 
 def pytest_configure() -> None:
@@ -49,15 +51,21 @@ def two_processes() -> Iterator[str]:
     streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(program, text=True, env=environment(), start_new_session=True, **streams) as running:
         assert running.stdout
-        yield running.stdout.readline().strip()
-        running.communicate(timeout=60)
+        address = running.stdout.readline().strip()
+        assert address, f"{program[-1]} ended before its workers had started"
+        yield address
+        try:
+            running.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)
+            raise
 
 
 @pytest.fixture(scope="module")
 def two_workers(two_processes: str) -> Iterator[Cluster]:
     """Two workers that no test may kill: the default cluster, from now on, of the module's other tests too."""
-    with cluster(two_processes, memory="256MiB") as attached:
-        yield attached
+    with attached(two_processes) as found:
+        yield found
 
 
 @pytest.fixture
