@@ -72,4 +72,4 @@ def descriptors() -> int:
 
 def shared_files() -> set[str]:
     names = os.listdir("/dev/shm") if os.path.isdir("/dev/shm") else []
-    return {name for name in names if not name.startswith("sem.mp-")}  # semaphores of multiprocessing
+    return {name for name in names if not name.startswith("sem.")}  # semaphores, of other programs too
