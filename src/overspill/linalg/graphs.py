@@ -71,7 +71,7 @@ class Graphs:
         new: dict[int, Any] = {}
         for one in each:
             terms = ((a, new.get(id(x), x)) for a, x in one.terms)
-            new[id(one.y)] = self.update(one.y, *terms, scale=one.scale)
+            new[id(one.y)] = self.update(new.get(id(one.y), one.y), *terms, scale=one.scale)
         return tuple(new[id(one.y)] for one in each)
 
     def keep(self, *vectors: Any) -> tuple[Any, ...]:
