@@ -150,6 +150,15 @@ def test_results_are_written_where_they_shall(side: Side, case: str, k: int | No
     assert_close(written[1:-1], A, x)
 
 
+def test_results_are_written_in_the_type_of_what_they_are_written_to(side: Side) -> None:
+    A = csr(ROWS["regular"], COLUMNS, "complex64", "int64")
+    x = matrix((A.shape[1],), "complex64", 1)
+    out = side.array(np.empty(A.shape[0], np.complex128))
+    assert side.matvec(side.block(A), side.array(x), out) is out
+    written = out.get() if hasattr(out, "get") else out
+    assert_close(written.astype(np.complex64), A, x)
+
+
 def test_a_long_row(side: Side) -> None:
     width = 1_000_000 if side.name == "cuda" else 20_000
     A = csr(np.concatenate([np.full(50, 2), [width], np.full(50, 2)]), width, "float64")
@@ -208,6 +217,14 @@ def test_schedules(side: Side, case: str) -> None:
     assert_close(side.product(A, x), A, x)
     X = matrix((A.shape[1], 3), "float64", 1)
     assert_close(side.product(A, X), A, X)
+
+
+def test_rows_whose_numbers_are_beyond_indices_are_not_listed(side: Side) -> None:
+    if side.schedule is None:
+        pytest.skip("SciPy has no schedules")
+    block = host_cupy.Block(csr(ROWS["mostly empty"], COLUMNS, "float64", "int32"))
+    block.shape = 2**31, COLUMNS  # as if: the arrays would take minutes
+    assert side.schedule.choose(block) is None
 
 
 def test_what_is_no_number_stays_in_its_rows_and_columns(side: Side) -> None:

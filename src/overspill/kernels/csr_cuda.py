@@ -24,11 +24,11 @@ def matvec(block: Any, x: Any, out: Any = None) -> Any:
     dtype = np.result_type(block.dtype, x.dtype)
     x, rows = x.astype(dtype, copy=False), block.shape[0]
     if x.ndim == 1:
-        y = cupy.empty(rows, dtype) if out is None else out
+        y = cupy.empty(rows, dtype) if out is None or out.dtype != dtype else out
         by_itself(block, cupy.ascontiguousarray(x), y)
-        return y
-    y = several(block, x)
-    if out is None:
+    else:
+        y = several(block, x)
+    if out is None or out is y:
         return y
     out[...] = y
     return out

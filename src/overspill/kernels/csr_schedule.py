@@ -97,6 +97,8 @@ def evenly(block: Any, lanes: int) -> Schedule:
 def choose(block: Any) -> Choice | None:
     """What suits the block; None for merge-path, where rows are too uneven for any number of lanes."""
     indptr, _, _ = arrays(block)
+    if block.shape[0] > np.iinfo(indptr.dtype).max:
+        return None  # which needs no lists of rows, whose numbers are of the type of indices
     rows, listed, found = block.shape[0], None, profile(indptr)
     if csr_choice.worth_listing(rows, found.occupied):
         rows = listed = found.occupied
