@@ -62,5 +62,12 @@ def test_vectors_with_gaps(xp: ModuleType) -> None:
     np.testing.assert_array_equal(_here(table)[:, 1], [1, 10, 19, 28])
 
 
+@pytest.mark.parametrize("terms", [[], [2.0], [2.0, 3.0]])
+def test_numbers_in_another_order_of_bytes(terms: list[float]) -> None:
+    y, x = np.ones(5, ">f8"), np.ones(5, ">f8")
+    assert update(y, *((a, x) for a in terms), scale=0.5) is y
+    assert (y == 0.5 + sum(terms)).all()
+
+
 def _here(x: Any) -> Any:
     return x if isinstance(x, np.ndarray) else x.get()
