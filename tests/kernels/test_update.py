@@ -69,5 +69,10 @@ def test_numbers_in_another_order_of_bytes(terms: list[float]) -> None:
     assert (y == 0.5 + sum(terms)).all()
 
 
+def test_numbers_that_do_not_lie_at_multiples_of_their_size() -> None:
+    y = np.zeros(8 * 5 + 1, np.uint8)[1:].view("f8")
+    assert (update(y, (2.0, np.ones(5)), scale=3.0) == 2).all()
+
+
 def _here(x: Any) -> Any:
     return x if isinstance(x, np.ndarray) else x.get()

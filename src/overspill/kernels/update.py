@@ -103,6 +103,6 @@ def _by_numpy(one: Update) -> None:
 
 
 def _fits_blas(x: np.ndarray[Any, Any]) -> bool:
-    # Of numbers in another order of bytes SciPy would give BLAS a copy, and what that writes would be lost.
-    native = x.dtype.isnative and x.dtype.char in "fdFD"
+    # Of numbers in another order of bytes, or between others, SciPy gives BLAS a copy, and what that writes is lost.
+    native = x.dtype.isnative and x.flags.aligned and x.dtype.char in "fdFD"
     return native and x.flags.c_contiguous and 0 < x.size <= BLAS_LIMIT
