@@ -55,6 +55,14 @@ def test_more_terms_than_one_pass_takes(xp: ModuleType, scale: float) -> None:
     assert (_here(update(y, *terms, scale=scale)) == scale + 4350).all()
 
 
+def test_what_must_not_be_written_is_refused() -> None:
+    y = np.ones(3)
+    y.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        update(y, (1.0, np.ones(3)))
+    assert (y == 1).all()
+
+
 def test_vectors_with_gaps(xp: ModuleType) -> None:
     table = xp.arange(12.0).reshape(4, 3)
     column = table[:, 1]

@@ -40,7 +40,7 @@ def known(block: Any, fact: Callable[..., T], *arguments: Hashable) -> T:
     """``fact(block, *arguments)``, found out once: nothing that lies on a device."""
     facts, asked = _known.of(block), (fact, *arguments)
     if asked not in facts:
-        facts[asked] = fact(block, *arguments)
+        facts.setdefault(asked, fact(block, *arguments))  # threads that ask at once agree
     return cast(T, facts[asked])
 
 

@@ -62,12 +62,12 @@ def updates(*each: Update) -> tuple[Any, ...]:
     >>> updates(Update(p, scale=3.0), Update(x, [(0.5, p)]))
     (array([3., 3.]), array([1.5, 1.5]))
     """
-    vectors = [each_vector for one in each for each_vector in (one.y, *(x for _, x in one.terms))]
+    vectors = [x for one in each for x in (one.y, *(term for _, term in one.terms))]
     if backend.is_device_array(vectors[0]):
         from overspill.kernels import update_cuda
 
         update_cuda.updates(*each)
-    elif all(_fits_blas(x) and x.dtype == vectors[0].dtype for x in vectors):
+    elif all(_fits_blas(x) and x.dtype == vectors[0].dtype for x in vectors) and _writeable(each):
         _by_blas(each)
     else:
         for one in each:
@@ -100,6 +100,11 @@ def _by_numpy(one: Update) -> None:
         y *= one.scale
     for a, x in one.terms:
         y += a * x
+
+
+def _writeable(each: Sequence[Update]) -> bool:
+    # SciPy's BLAS does not ask; NumPy refuses.
+    return all(one.y.flags.writeable for one in each)
 
 
 def _fits_blas(x: np.ndarray[Any, Any]) -> bool:
