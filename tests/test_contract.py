@@ -16,7 +16,7 @@ import overspill as osp
 PACKAGE = Path(osp.__file__).parent
 
 FLOORS = (
-    {"cli", "runs", "dashboard"},
+    {"cli", "runs", "doctor", "dashboard"},
     {"linalg", "simulate"},
     {"sparse"},
     {"ops"},
@@ -25,7 +25,7 @@ FLOORS = (
     {"storage"},
     {"kernels"},
     {"memory"},
-    {"planning", "machine"},
+    {"planning", "machine", "profile"},
     {"backend", "errors", "units"},
 )
 """The packages and modules from the top of the house down; imports go down, or along a floor without going round."""
@@ -34,6 +34,8 @@ FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floo
 
 MAY_IMPORT_CUPY = (
     "backend.py",
+    "doctor/gpus.py",
+    "doctor/probes_cuda.py",
     "kernels/",
     "linalg/resident/nccl.py",
     "stream/cuda.py",

@@ -1,4 +1,4 @@
-"""What this host has, and how fast its parts are assumed to be until they are measured.
+"""What this host has, and how fast its parts are: by its profile, or as assumed until `overspill doctor` measures them.
 
 The built-in figures are conservative: an H200's are 9/10 of what one server measured with all its GPUs busy
 (54 TFLOP/s float64, 52 GB/s up and 40 GB/s down per GPU, 4250 GB/s of its own memory); other GPUs get a PCIe 4 × 16
@@ -6,13 +6,16 @@ card's. A core's are those of arrays just made: their pages are touched for the 
 """
 
 import os
-from collections.abc import Iterator
+import platform
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import psutil
 
-from overspill import backend
+from overspill import backend, profile
 from overspill.planning.resources import Rates, Resources, active
 
 HOST_FRACTION = 0.5
@@ -25,6 +28,44 @@ DEVICE_FRACTION = 0.8
 def cpu_count() -> int:
     """Cores this process may run on, which container limits and `taskset` make fewer than the machine's."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def processor() -> str:
+    """Name of the processor."""
+    try:
+        described = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        described = ""
+    found = re.search(r"^(?:model name|Model|cpu model)\s*:\s*(.+)$", described, re.M)
+    return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+@cache
+def driver() -> str:
+    """Version of the NVIDIA driver; empty where it does not tell."""
+    try:
+        return driver_in(Path("/proc/driver/nvidia/version").read_text())
+    except OSError:
+        return ""
+
+
+def driver_in(text: str) -> str:
+    """The version that the driver gives of itself in ``/proc``.
+
+    Examples
+    --------
+    >>> driver_in("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (builder@host)")
+    '580.95.05'
+    """
+    found = re.search(r"^NVRM version:.*?\s(\d+\.[\d.]+)\s", text, re.M)
+    return found[1] if found else ""
+
+
+def this_machine(*, gpus: bool) -> profile.Machine:
+    """What tells this machine's profile from another's; `gpus` says whether its GPUs matter."""
+    names = tuple(gpu.name for gpu in backend.gpus()) if gpus else ()
+    return profile.Machine(processor(), cpu_count(), names, driver() if names else "")
 
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -74,7 +115,7 @@ def cpu_rates() -> Rates:
 def cuda_rates() -> Rates:
     """Built-in figures for this machine's first GPU, by its name."""
     name = backend.gpus()[0].name
-    hopper = "H200" in name or "H100" in name
+    hopper = is_known(name)
     return Rates(
         gemm_flop_per_s=_by_dtype(49e12, single=45e12, half=600e12) if hopper else _by_dtype(7e12, 14e12, 50e12),
         upload_per_s=47e9 if hopper else 20e9,
@@ -86,6 +127,16 @@ def cuda_rates() -> Rates:
         task_s=5e-3,
         source=f"built-in figures for {name}" if hopper else f"built-in figures ({name} is not among those measured)",
     )
+
+
+def is_known(name: str) -> bool:
+    """Whether the built-in figures of the GPU `name` come from one of its kind."""
+    return "H200" in name or "H100" in name
+
+
+def known_products() -> Mapping[str, float]:
+    """What this machine's GPUs multiply, operations per second by element type, if it is known of their kind."""
+    return cuda_rates().gemm_flop_per_s if all(is_known(gpu.name) for gpu in backend.gpus()) else {}
 
 
 def _by_dtype(double: float, single: float, half: float) -> dict[str, float]:
@@ -109,14 +160,16 @@ def resources(
     device_budget_nbytes: int | None = None,
 ) -> Resources:
     """What `workers` processes of `threads` tasks each may use on this host, budgets filled in where not given."""
-    host_rates = cpu_rates()
     if pool_nbytes is None:
         pool_nbytes = int(HOST_FRACTION * available_nbytes())
     if device_budget_nbytes is None:
         device_budget_nbytes = (
             int(DEVICE_FRACTION * min(gpu.nbytes for gpu in backend.gpus())) if device == "cuda" else 0
         )
-    rates = cuda_rates() if device == "cuda" else host_rates
+    host_rates = profile.rates("cpu", cpu_rates(), this_machine(gpus=False), workers, threads)
+    rates = host_rates
+    if device == "cuda":
+        rates = profile.rates("cuda", cuda_rates(), this_machine(gpus=True), workers, threads)
     return Resources(device, workers, threads, device_budget_nbytes, pool_nbytes, rates, host_rates)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from overspill.cli.doctor import doctor
 from overspill.cli.run import resume, run
 from overspill.cli.status import exit_status, sentence
 from overspill.runs.session import Interrupted
@@ -80,6 +81,7 @@ def cli() -> None:
 
 cli.add_command(run)
 cli.add_command(resume)
+cli.add_command(doctor)
 
 
 def main() -> None:

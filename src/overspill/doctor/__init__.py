@@ -1,0 +1,1 @@
+"""`overspill doctor`: what this machine is, how fast its parts are, and what to mend."""

@@ -1,0 +1,121 @@
+"""Measuring: clusters of this library are started, and each probe runs on one of their workers, then on all at once."""
+
+import importlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from distributed import Client, wait
+
+import overspill.memory as tiles
+from overspill import backend, machine
+from overspill.cluster import Cluster, cluster
+from overspill.doctor import bench
+from overspill.doctor.figures import Figure, Side
+from overspill.doctor.probe import Effort, Probe
+from overspill.memory import link
+from overspill.memory.tile import SMALLEST_NBYTES
+
+MEMORY_FRACTION = 0.25
+"""Share of the host's available memory, and of a GPU's, that measuring may take."""
+
+LEAD_S = 0.02
+"""Time for workers to hear of a measurement, and more for each of them: they begin it together."""
+
+LEAD_OF_WORKER_S = 0.001
+
+TASKS = "tasks of one thread"
+
+Watch = Callable[[str], object]
+"""Told what is measured next."""
+
+
+def figures(side: Side, effort: Effort, watch: Watch) -> Iterator[Figure]:
+    """Figures of this machine's cores, or of its GPUs, one after the other as they are measured.
+
+    Raises
+    ------
+    ClusterError
+        If workers cannot start.
+    """
+    watch("a worker for each GPU" if side == "cuda" else "a worker for each core")
+    host_nbytes = int(MEMORY_FRACTION * machine.available_nbytes())
+    device_nbytes = int(MEMORY_FRACTION * min((gpu.nbytes for gpu in backend.gpus()), default=0))
+    with cluster(gpu=side == "cuda", memory=host_nbytes, dashboard_address=None) as started:
+        workers = started.resources.workers
+        here = effort.within(host_nbytes // workers, device_nbytes, workers)
+        for probe in probes(side):
+            watch(probe.name)
+            yield run(started.client, side, probe, here)
+        watch(TASKS)
+        yield tasks(started, side, here)
+
+
+def probes(side: Side) -> Sequence[Probe]:
+    """What is measured on a side."""
+    module = importlib.import_module(f"overspill.doctor.probes_{'cuda' if side == 'cuda' else 'host'}")
+    found: Sequence[Probe] = module.PROBES
+    return found
+
+
+def run(client: Client, side: Side, probe: Probe, effort: Effort) -> Figure:
+    """The figure of `probe`; if it fails, one that says why."""
+    workers = addresses(client)
+    try:
+        alone = _measured(client, workers[:1], probe, effort)
+        each = _measured(client, workers, probe, effort) if len(workers) > 1 else alone
+    except Exception as error:  # of whatever kind: the other figures can still be had
+        return Figure(side, probe.name, probe.unit, failure=one_line(error))
+    return Figure(side, probe.name, probe.unit, alone[0], tuple(each))
+
+
+def addresses(client: Client) -> list[str]:
+    """Addresses of the workers, in the order of their names: of GPUs, as CUDA counts them."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    return sorted(workers, key=lambda address: int(workers[address]["name"]))
+
+
+def _measured(client: Client, workers: list[str], probe: Probe, effort: Effort) -> list[float]:
+    """What each of `workers` does in a second, all of them at once."""
+    try:
+        client.run(bench.prepare, probe, effort, workers=workers)
+        start = time.time() + LEAD_S + LEAD_OF_WORKER_S * len(workers)
+        return list(client.run(bench.measure, start, effort.window_s, workers=workers).values())
+    finally:
+        client.run(bench.release, workers=workers)
+
+
+def tasks(started: Cluster, side: Side, effort: Effort) -> Figure:
+    """How many tasks that do next to nothing one thread of a worker gets done in a second."""
+    client, threads = started.client, started.resources.threads
+    worker = addresses(client)[0]
+    task = _cross if side == "cuda" else _make
+    try:
+        for count in (effort.tasks // 10 + 1, effort.tasks):  # the first ones set up what the others use
+            begun = time.perf_counter()
+            done, _ = wait(client.map(task, range(count), pure=False, workers=[worker]))
+            seconds = time.perf_counter() - begun
+            if failed := [future for future in done if future.status == "error"]:
+                failed[0].result()
+    except Exception as error:
+        return Figure(side, TASKS, "tasks", failure=one_line(error))
+    per_s = effort.tasks / seconds / threads
+    return Figure(side, TASKS, "tasks", per_s, (per_s,))
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, without line breaks."""
+    return " ".join(str(error).split()).removesuffix(".") or type(error).__name__
+
+
+def _make(_: int) -> Any:
+    """The smallest result that is a tile."""
+    x = tiles.empty((SMALLEST_NBYTES,), np.uint8)
+    x[0] = 1
+    return x
+
+
+def _cross(_: int) -> Any:
+    """The smallest tile to the GPU, a kernel, and back."""
+    return link.download(link.upload(_make(0)) + np.uint8(1))
