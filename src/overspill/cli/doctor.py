@@ -3,6 +3,7 @@
 import json
 import textwrap
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +20,7 @@ from overspill.doctor.figures import Figure, Side
 from overspill.doctor.look import spill_folder
 from overspill.doctor.probe import Effort
 from overspill.doctor.report import document, fact_rows, figure_cells
+from overspill.errors import StorageError
 
 EFFORT = Effort()
 """How much is measured: in some 20 s on two cores, and under a minute on a server."""
@@ -47,15 +49,24 @@ def doctor(ctx: click.Context, folder: Path | None, dry_run: bool, as_json: bool
     """
     with Display(quiet=as_json) as display:
         found = examine(folder or spill_folder(), None if dry_run else EFFORT, display)
-    target = profile.path()
-    stored = target if found.profile and target else None
-    if found.profile and stored:
-        profile.save(found.profile, stored)
+    found, stored = _store(found)
     if as_json:
         click.echo(json.dumps(document(found, stored), indent=1, ensure_ascii=False))
     else:
         display.found(found, stored)
     ctx.exit(FAILED if found.advice else DONE)
+
+
+def _store(found: Examination) -> tuple[Examination, Path | None]:
+    """Write the profile and say where; where it cannot be written, that is something to mend as well."""
+    target = profile.path()
+    if found.profile is None or target is None:
+        return found, None
+    try:
+        profile.save(found.profile, target)
+    except StorageError as error:
+        return replace(found, advice=(*found.advice, str(error))), None
+    return found, target
 
 
 class Display:
@@ -120,10 +131,11 @@ class Display:
             self._print(Text("\n") + _wrapped("to mend", "nothing", self._console.width, "bold green"))
         if examination.profile is None:
             self._print(Text("a dry run: nothing was measured and nothing written", style="dim"))
-        elif stored is None:
-            self._print(_wrapped("profile", f"not stored, since {profile.VARIABLE} is empty", self._console.width))
         else:
-            self._print(_wrapped("profile", f"{stored}, which plans use from now on", self._console.width))
+            said = (
+                f"{stored}, which plans use from now on" if stored else f"not stored ({profile.VARIABLE} names another)"
+            )
+            self._print(_wrapped("profile", said, self._console.width))
 
     def _print(self, text: Text) -> None:
         if not self._quiet:

@@ -1,5 +1,6 @@
 """An examination from start to end: looked at, measured, advised, and the profile of it."""
 
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -78,9 +79,11 @@ def examine(folder: Path, effort: Effort | None, watcher: Watcher) -> Examinatio
     effort = replace(effort, folder=str(folder))
     for side in sides(facts):
         try:
-            for figure in measure.figures(side, effort, partial(watcher.measuring, side)):
-                figures.append(figure)
-                watcher.measured(figure)
+            # Closed, and its workers with it, however this ends.
+            with closing(measure.figures(side, effort, partial(watcher.measuring, side))) as measured:
+                for figure in measured:
+                    figures.append(figure)
+                    watcher.measured(figure)
         except ClusterError as error:
             advice.append(f"workers to measure on cannot be started: {error}")
     known = machine.known_products() if facts.cuda.gpus else {}

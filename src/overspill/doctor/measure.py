@@ -2,7 +2,7 @@
 
 import importlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ Watch = Callable[[str], object]
 """Told what is measured next."""
 
 
-def figures(side: Side, effort: Effort, watch: Watch) -> Iterator[Figure]:
+def figures(side: Side, effort: Effort, watch: Watch) -> Generator[Figure]:
     """Figures of this machine's cores, or of its GPUs, one after the other as they are measured.
 
     Raises
@@ -62,9 +62,10 @@ def probes(side: Side) -> Sequence[Probe]:
 def run(client: Client, side: Side, probe: Probe, effort: Effort) -> Figure:
     """The figure of `probe`; if it fails, one that says why."""
     workers = addresses(client)
+    window_s = effort.device_window_s if side == "cuda" else effort.window_s
     try:
-        alone = _measured(client, workers[:1], probe, effort)
-        each = _measured(client, workers, probe, effort) if len(workers) > 1 else alone
+        alone = _measured(client, workers[:1], probe, effort, window_s)
+        each = _measured(client, workers, probe, effort, window_s) if len(workers) > 1 else alone
     except Exception as error:  # of whatever kind: the other figures can still be had
         return Figure(side, probe.name, probe.unit, failure=one_line(error))
     return Figure(side, probe.name, probe.unit, alone[0], tuple(each))
@@ -76,12 +77,12 @@ def addresses(client: Client) -> list[str]:
     return sorted(workers, key=lambda address: int(workers[address]["name"]))
 
 
-def _measured(client: Client, workers: list[str], probe: Probe, effort: Effort) -> list[float]:
+def _measured(client: Client, workers: list[str], probe: Probe, effort: Effort, window_s: float) -> list[float]:
     """What each of `workers` does in a second, all of them at once."""
     try:
         client.run(bench.prepare, probe, effort, workers=workers)
         start = time.time() + LEAD_S + LEAD_OF_WORKER_S * len(workers)
-        return list(client.run(bench.measure, start, effort.window_s, workers=workers).values())
+        return list(client.run(bench.measure, start, window_s, workers=workers).values())
     finally:
         client.run(bench.release, workers=workers)
 

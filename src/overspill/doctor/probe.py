@@ -14,8 +14,8 @@ class Effort:
 
     Attributes
     ----------
-    window_s
-        Seconds that each figure is measured for.
+    window_s, device_window_s
+        Seconds that each figure of cores and of GPUs is measured for; a GPU slows down as it gets warm.
     host_nbytes
         Size of the arrays in host memory, of each worker.
     host_n
@@ -33,6 +33,7 @@ class Effort:
     """
 
     window_s: float = 0.25
+    device_window_s: float = 0.6
     host_nbytes: int = 2**27
     host_n: int = 1024
     device_nbytes: int = 2**30

@@ -5,16 +5,18 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from overspill import memory
 from overspill.doctor import products
 from overspill.doctor.probe import Effort, Probe, Step
 from overspill.errors import StorageError
 from overspill.kernels import fused_numpy
 from overspill.kernels.tracing import Elements, trace
 from overspill.memory.segment import Segment
+from overspill.memory.tile import pool
 
 TOUCHED_AT_MOST = 4
 """Fresh segments that a worker makes for one figure: they are kept until it is taken."""
@@ -59,13 +61,18 @@ def touching(effort: Effort) -> Iterator[Step]:
 
 @contextmanager
 def adding_in_memory(effort: Effort) -> Iterator[Step]:
-    """``x + 1`` as a task does it, its result in new memory; counts bytes read and written."""
-    x = np.ones(effort.host_nbytes // 4, np.float32)
+    """``x + 1`` as a task does it, tiles to new tiles; counts bytes read and written."""
+    pool().trim()  # or results would lie in tiles that were used before
+    x = memory.empty((effort.host_nbytes // 4,), np.float32)
+    x[:] = 1
     expression = trace(lambda a: a + np.float32(1), (Elements(x.dtype),), {})
+    made: list[Any] = []
 
     def step() -> float:
-        (y,) = fused_numpy.evaluate(expression, (x,))
-        return float(x.nbytes + y.nbytes)
+        if len(made) == TOUCHED_AT_MOST:
+            return 0
+        made.extend(fused_numpy.evaluate(expression, (x,)))
+        return 2.0 * x.nbytes
 
     yield step
 
