@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from overspill.cli.bench import bench
 from overspill.cli.doctor import doctor
 from overspill.cli.run import resume, run
 from overspill.cli.status import exit_status, sentence
@@ -82,6 +83,7 @@ def cli() -> None:
 cli.add_command(run)
 cli.add_command(resume)
 cli.add_command(doctor)
+cli.add_command(bench)
 
 
 def main() -> None:
