@@ -40,11 +40,11 @@ def test_a_machine_without_gpus_needs_nothing() -> None:
             ["dask-cuda asks for dask<2026.7.2,>=2026.7.1, but 2026.8.0", "pip install 'dask<2026.7.2,>=2026.7.1'"],
         ),
         (
-            server(without=("cupy-cuda13x",), cuda=UNUSABLE),
+            server(without=("cupy-cuda13x",), cuda={**UNUSABLE, "driver_cuda": 0}),
             ["4 GPUs are here, but CuPy is not installed", "overspill[gpu-cuda13]"],
         ),
         (
-            server(without=("cupy-cuda13x",), cuda={**UNUSABLE, "driver": "560.35.03", "present": 1}),
+            server(without=("cupy-cuda13x",), cuda={**UNUSABLE, "driver": "560.35.03", "driver_cuda": 0, "present": 1}),
             ["a GPU is here, but CuPy is not installed", "'overspill[gpu]'"],
         ),
         (

@@ -83,7 +83,7 @@ class Display:
         self._console = Console(highlight=False, stderr=quiet)
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("measuring {task.description}"),
+            TextColumn("{task.description}"),
             TimeElapsedColumn(),
             console=self._console,
             transient=True,
@@ -103,8 +103,8 @@ class Display:
         for name, value in fact_rows(facts):
             self._print(_wrapped(name, value, self._console.width))
 
-    def measuring(self, side: Side, what: str) -> None:
-        """Show what is measured now."""
+    def doing(self, what: str) -> None:
+        """Show what is done now."""
         self._progress.start()
         self._progress.update(self._task, description=what)
 

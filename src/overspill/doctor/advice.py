@@ -114,8 +114,8 @@ def _of_several(facts: Facts, extra: str) -> Iterator[str]:
 
 def _extra(cuda: CUDAFacts) -> str:
     """What to install for a GPU, as far as the driver knows CUDA."""
-    major = int(cuda.driver.partition(".")[0] or 0)
-    return "overspill[gpu-cuda13]" if major >= CUDA_13_DRIVER else "overspill[gpu]"
+    newest = cuda.driver_cuda >= 13000 or int(cuda.driver.partition(".")[0] or 0) >= CUDA_13_DRIVER
+    return "overspill[gpu-cuda13]" if newest else "overspill[gpu]"
 
 
 def _count(cuda: CUDAFacts) -> str:

@@ -3,7 +3,6 @@
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -25,8 +24,8 @@ class Watcher(Protocol):
     def looked(self, facts: Facts) -> object:
         """Called once, before anything is measured."""
 
-    def measuring(self, side: Side, what: str) -> object:
-        """Called before each figure."""
+    def doing(self, what: str) -> object:
+        """Called before each figure, and before workers start."""
 
     def measured(self, figure: Figure) -> object:
         """Called with each figure."""
@@ -80,7 +79,7 @@ def examine(folder: Path, effort: Effort | None, watcher: Watcher) -> Examinatio
     for side in sides(facts):
         try:
             # Closed, and its workers with it, however this ends.
-            with closing(measure.figures(side, effort, partial(watcher.measuring, side))) as measured:
+            with closing(measure.figures(side, effort, watcher.doing)) as measured:
                 for figure in measured:
                     figures.append(figure)
                     watcher.measured(figure)

@@ -1,12 +1,11 @@
 """What the GPUs are and whether CuPy can use them; looks only, and starts nothing on them."""
 
-import importlib
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import cupy
 from cupy.cuda import runtime
+from cupy_backends.cuda import libs
 
 from overspill import machine
 from overspill.doctor.facts import CUDAFacts, GPUFacts
@@ -43,11 +42,11 @@ def missing() -> tuple[str, ...]:
     names = []
     for name in LIBRARIES:
         try:
-            importlib.import_module(f"cupy_backends.cuda.libs.{name}")
+            getattr(libs, name)  # which finds the libraries of NVIDIA's own wheels first, where importing would not
         except ImportError:
             names.append(name)
     try:
-        cupy.cuda.nvrtc.getVersion()
+        libs.nvrtc.getVersion()
     except Exception:  # what the loader raises is of no public class
         names.append("nvrtc")
     return tuple(names)
@@ -69,7 +68,7 @@ def _managed(bus_id: str) -> dict[str, Any]:
         return told
     with suppress(pynvml.NVMLError):
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByPciBusId(bus_id.encode())
+        handle = pynvml.nvmlDeviceGetHandleByPciBusId(bus_id)
         with suppress(pynvml.NVMLError):
             generation = pynvml.nvmlDeviceGetMaxPcieLinkGeneration(handle)
             width = pynvml.nvmlDeviceGetMaxPcieLinkWidth(handle)

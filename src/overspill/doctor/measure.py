@@ -28,7 +28,7 @@ LEAD_OF_WORKER_S = 0.001
 TASKS = "tasks of one thread"
 
 Watch = Callable[[str], object]
-"""Told what is measured next."""
+"""Told what is done next."""
 
 
 def figures(side: Side, effort: Effort, watch: Watch) -> Generator[Figure]:
@@ -39,16 +39,16 @@ def figures(side: Side, effort: Effort, watch: Watch) -> Generator[Figure]:
     ClusterError
         If workers cannot start.
     """
-    watch("a worker for each GPU" if side == "cuda" else "a worker for each core")
+    watch("starting a worker for each GPU" if side == "cuda" else "starting a worker for each core")
     host_nbytes = int(MEMORY_FRACTION * machine.available_nbytes())
     device_nbytes = int(MEMORY_FRACTION * min((gpu.nbytes for gpu in backend.gpus()), default=0))
     with cluster(gpu=side == "cuda", memory=host_nbytes, dashboard_address=None) as started:
         workers = started.resources.workers
         here = effort.within(host_nbytes // workers, device_nbytes, workers)
         for probe in probes(side):
-            watch(probe.name)
+            watch(f"measuring {probe.name}")
             yield run(started.client, side, probe, here)
-        watch(TASKS)
+        watch(f"measuring {TASKS}")
         yield tasks(started, side, here)
 
 
@@ -61,14 +61,14 @@ def probes(side: Side) -> Sequence[Probe]:
 
 def run(client: Client, side: Side, probe: Probe, effort: Effort) -> Figure:
     """The figure of `probe`; if it fails, one that says why."""
-    workers = addresses(client)
     window_s = effort.device_window_s if side == "cuda" else effort.window_s
     try:
+        workers = addresses(client)
         alone = _measured(client, workers[:1], probe, effort, window_s)
         each = _measured(client, workers, probe, effort, window_s) if len(workers) > 1 else alone
+        return Figure(side, probe.name, probe.unit, alone[0], tuple(each))
     except Exception as error:  # of whatever kind: the other figures can still be had
         return Figure(side, probe.name, probe.unit, failure=one_line(error))
-    return Figure(side, probe.name, probe.unit, alone[0], tuple(each))
 
 
 def addresses(client: Client) -> list[str]:
@@ -82,7 +82,8 @@ def _measured(client: Client, workers: list[str], probe: Probe, effort: Effort, 
     try:
         client.run(bench.prepare, probe, effort, workers=workers)
         start = time.time() + LEAD_S + LEAD_OF_WORKER_S * len(workers)
-        return list(client.run(bench.measure, start, window_s, workers=workers).values())
+        found = client.run(bench.measure, start, window_s, workers=workers)
+        return [found[address] for address in workers]
     finally:
         client.run(bench.release, workers=workers)
 
@@ -90,9 +91,9 @@ def _measured(client: Client, workers: list[str], probe: Probe, effort: Effort, 
 def tasks(started: Cluster, side: Side, effort: Effort) -> Figure:
     """How many tasks that do next to nothing one thread of a worker gets done in a second."""
     client, threads = started.client, started.resources.threads
-    worker = addresses(client)[0]
     task = _cross if side == "cuda" else _make
     try:
+        worker = addresses(client)[0]
         for count in (effort.tasks // 10 + 1, effort.tasks):  # the first ones set up what the others use
             begun = time.perf_counter()
             done, _ = wait(client.map(task, range(count), pure=False, workers=[worker]))
