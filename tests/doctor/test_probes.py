@@ -12,8 +12,9 @@ import pytest
 from overspill import memory
 from overspill.doctor import bench, probes_host, rates
 from overspill.doctor.measure import TASKS, probes
-from overspill.doctor.probe import PAGE, Effort, Probe, Step
+from overspill.doctor.probe import Effort, Probe, Step
 from overspill.errors import StorageError
+from overspill.memory.segment import PAGE
 from overspill.planning.resources import Rates
 
 ON_GPU = (

@@ -83,8 +83,8 @@ def examine(folder: Path, effort: Effort | None, watcher: Watcher) -> Examinatio
                 for figure in measured:
                     figures.append(figure)
                     watcher.measured(figure)
-        except ClusterError as error:
-            advice.append(f"workers to measure on cannot be started: {error}")
+        except (ClusterError, OSError) as error:  # those of the network, time-outs too, are of the latter kind
+            advice.append(f"workers to measure on cannot be started: {measure.one_line(error)}")
     known = machine.known_products() if facts.cuda.gpus else {}
     advice += of_figures(facts, figures, known)
     here = machine.this_machine(gpus=bool(facts.cuda.gpus))

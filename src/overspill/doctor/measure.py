@@ -14,6 +14,7 @@ from overspill.cluster import Cluster, cluster
 from overspill.doctor import bench
 from overspill.doctor.figures import Figure, Side
 from overspill.doctor.probe import Effort, Probe
+from overspill.errors import ClusterError
 from overspill.memory import link
 from overspill.memory.tile import SMALLEST_NBYTES
 
@@ -72,8 +73,16 @@ def run(client: Client, side: Side, probe: Probe, effort: Effort) -> Figure:
 
 
 def addresses(client: Client) -> list[str]:
-    """Addresses of the workers, in the order of their names: of GPUs, as CUDA counts them."""
+    """Addresses of the workers, in the order of their names: of GPUs, as CUDA counts them.
+
+    Raises
+    ------
+    ClusterError
+        If none is left.
+    """
     workers = client.scheduler_info(n_workers=-1)["workers"]
+    if not workers:
+        raise ClusterError("no worker is left to measure on: see what ended them")
     return sorted(workers, key=lambda address: int(workers[address]["name"]))
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
+from overspill.memory.segment import PAGE
+
 Step = Callable[[], float]
 """Does some work and returns how much it was; 0 when there is no more to do."""
 
@@ -53,8 +55,6 @@ class Effort:
             device_n=min(self.device_n, int((device_nbytes / GEMM_ITEM_NBYTES) ** 0.5)),
         )
 
-
-PAGE = 4096
 
 HOST_ARRAYS = 8
 """Arrays of `host_nbytes` that the greediest probe of host memory makes."""

@@ -32,7 +32,7 @@ DISK = "disk, reading"
 
 def profile(measured: str, here: Machine, facts: Facts, figures: Sequence[Figure]) -> Profile:
     """What is stored of `figures`, which were `measured` at that time, in ISO 8601, on the machine `here`."""
-    by_name = {(figure.side, figure.name): figure for figure in figures if figure.each_per_s}
+    by_name = {(figure.side, figure.name): figure for figure in figures if figure.share_per_s}
     disk = by_name.get(("cpu", DISK))
     rates = {side: _rates(side, by_name) for side in TAKEN}
     if rates["cuda"]:
