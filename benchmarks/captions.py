@@ -33,7 +33,18 @@ SUBJECTS = {
         {"wave": WAVE, "rational": RATIONAL, "bell": "exp(−x²)·tanh(x) + log(1 + |x|)"},
     ),
     "matmul_cpu": Subject("A matrix product, operands in memory"),
-    "matmul_gpu": Subject("A matrix product, operands and result in host memory"),
+    "matmul_gpu": Subject(
+        "Matrix products on the GPUs of a server",
+        {
+            "": "float64, operands and result in host memory",
+            "host": "float64, operands and result in host memory",
+            "device": "float64, operands and result in GPU memory",
+            "one": "one GPU, float64",
+            "types": "other types, operands and result in host memory",
+            "scaling": "float64 in host memory, by the number of GPUs",
+            "peak": "cupy.matmul of 16384² in the memory of all GPUs at once",
+        },
+    ),
     "solvers_gpu": Subject(
         "Solvers with the matrix in GPU memory, beside stock dask-cuda and CuPy on one GPU",
         {"power": "power iteration", "cg": "conjugate gradients on Poisson's equation in a cube"},
@@ -99,17 +110,18 @@ def right_of(row: Row, unit: str) -> str:
 
 
 def figure(value: float, unit: str) -> str:
+    """A value in its unit."""
+    return f"{number(value)} {unit}"
+
+
+def number(value: float) -> str:
     """A value with three significant digits, or with all before the point if there are more."""
     rounded = float(f"{value:.2e}")  # 9.996 is 10.0
-    return f"{value:.{max(0, 2 - math.floor(math.log10(rounded)))}f} {unit}"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(rounded)))}f}"
 
 
 def caption(figures: Mapping[str, Any], panels: Sequence[Panel]) -> tuple[str, ...]:
     """Lines: where, when and on what it was measured; which way is better; how to read the marks."""
-    where = figures["where"]
-    cores = f"{where['cores']} cores of {where['processor']}"
-    gpus = [f"{where['gpus'].count(gpu)} × {gpu}" for gpu in dict.fromkeys(where["gpus"])]
-    measured = ", ".join([*gpus, cores, where["date"], *conditions(figures.get("settings", figures))])
     units = [BETTER[unit] for unit in dict.fromkeys(panel.unit for panel in panels)]
     rows = [row for panel in panels for row in panel.rows]
     marks = ["bars: medians"]
@@ -119,7 +131,15 @@ def caption(figures: Mapping[str, Any], panels: Sequence[Panel]) -> tuple[str, .
         marks.append("circles: the first run")
     if any(row.limit_nbytes is not None for row in rows):
         marks.append("limit: of one worker's results before they spill")
-    return measured, "; ".join(units), "; ".join(marks)
+    return measured(figures), "; ".join(units), "; ".join(marks)
+
+
+def measured(figures: Mapping[str, Any]) -> str:
+    """Where, when and on what."""
+    where = figures["where"]
+    cores = f"{where['cores']} cores of {where['processor']}"
+    gpus = [f"{where['gpus'].count(gpu)} × {gpu}" for gpu in dict.fromkeys(where["gpus"])]
+    return ", ".join([*gpus, cores, where["date"], *conditions(figures.get("settings", figures))])
 
 
 def conditions(settings: Mapping[str, Any]) -> Iterable[str]:

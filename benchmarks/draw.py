@@ -1,12 +1,14 @@
 """Draw the results of the benchmarks: a picture a file, a panel a work, a bar a contender, a dot a repetition.
 
-    python benchmarks/draw.py [--results DIR] [--pictures DIR]
+    python benchmarks/draw.py [--results DIR] [--pictures DIR] [--page FILE]
 
-Reads every ``NAME.json`` in `results/` and writes ``NAME.svg``. Drawing the same results again writes the same bytes.
+Reads every ``NAME.json`` in `results/`, writes ``NAME.svg``, and puts picture and table into ``docs/performance.md``,
+where that says ``<!-- figures: NAME -->``. Drawing the same results again writes the same bytes.
 """
 
 import argparse
 import json
+import sys
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,12 +18,15 @@ import captions
 import matplotlib
 import panels
 import record
+import tables
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from panels import Panel, Row
 
-PICTURES = Path(__file__).parents[1] / "docs" / "pictures" / "results"
+DOCS = Path(__file__).parents[1] / "docs"
+
+PICTURES, PAGE = DOCS / "pictures" / "results", DOCS / "performance.md"
 
 OURS, OUR_DOTS = "#64a1f7", "#0b4cc2"
 OTHERS, OTHER_DOTS = "#c3c9d1", "#59636e"
@@ -50,17 +55,25 @@ WORDS_WIDTH = 80
 
 
 def main() -> None:
-    """Draw every file of results."""
+    """Draw every file of results, and write the page's tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=record.RESULTS, help="directory of the JSON files")
     parser.add_argument("--pictures", type=Path, default=PICTURES, help="directory for the SVG files")
+    parser.add_argument("--page", type=Path, default=PAGE, help="the Markdown file with places for pictures and tables")
     arguments = parser.parse_args()
     arguments.pictures.mkdir(parents=True, exist_ok=True)
-    for path in sorted(arguments.results.glob("*.json")):
-        picture = arguments.pictures / f"{path.stem}.svg"
+    results = {path.stem: json.loads(path.read_text()) for path in sorted(arguments.results.glob("*.json"))}
+    for name, figures in results.items():
+        picture = arguments.pictures / f"{name}.svg"
         with matplotlib.rc_context(STYLE):
-            page(path.stem, json.loads(path.read_text())).savefig(picture, metadata={"Date": None, "Creator": None})
+            page(name, figures).savefig(picture, metadata={"Date": None, "Creator": None})
         print(f"written: {picture}")
+    try:
+        text = tables.filled(arguments.page.read_text(), results)
+    except tables.PlaceError as error:
+        sys.exit(f"{arguments.page}: {error}")
+    arguments.page.write_text(text)
+    print(f"written: {arguments.page}")
 
 
 def page(name: str, figures: Mapping[str, Any]) -> Figure:

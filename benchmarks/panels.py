@@ -31,6 +31,16 @@ class Row:
         The same of the first run, where the file tells it apart from the repetitions.
     nbytes, limit_nbytes
         Bytes of its data, and of results that a worker of its may keep before they spill, where contenders may differ.
+    gpus
+        How many it had.
+    ceiling
+        What the same GPUs reach at once on products in their own memory, in the panel's unit.
+    alone
+        What one of them reaches there while the others rest, times their number.
+    predicted_s, measured_s
+        Seconds that the plan gave, and the median of those that it took.
+    planned_nbytes, in_use_nbytes
+        Most bytes on a GPU: by the plan, and by the driver.
     trouble
         Why it failed, or how it ended after all.
     """
@@ -41,6 +51,13 @@ class Row:
     first: float | None = None
     nbytes: int | None = None
     limit_nbytes: int | None = None
+    gpus: int | None = None
+    ceiling: float | None = None
+    alone: float | None = None
+    predicted_s: float | None = None
+    measured_s: float | None = None
+    planned_nbytes: int | None = None
+    in_use_nbytes: int | None = None
     trouble: str | None = None
 
 
@@ -100,9 +117,11 @@ def _contest(work: str, found: Mapping[str, Mapping[str, Any]]) -> Iterable[Pane
     if "seconds" in found:  # a race, and what it was run on
         yield _race(work, found["seconds"], None)
         return
-    if rows := tuple(_row(contender, one) for contender, one in found.items() if "failed" in one or "warm_s" in one):
-        links = (Line("links", one["link_gb_per_s"]) for one in found.values() if "link_gb_per_s" in one)
-        yield Panel(work, "GB/s", rows, next(links, None))
+    timed = {name: one for name, one in found.items() if {"failed", "warm_s", "tflop_per_s"} & one.keys()}
+    if timed:
+        products = any("flop" in one for one in timed.values())
+        rows = tuple(_row(contender, one) for contender, one in timed.items())
+        yield Panel(work, "TFLOP/s" if products else "GB/s", rows, _ruler(timed))
     if alike := {contender: one["seconds"] for contender, one in found.items() if isinstance(one.get("seconds"), list)}:
         yield _race(work, alike, None)
     for one in found.values():
@@ -125,28 +144,47 @@ def _products(work: str, found: Mapping[str, Any], copying: Line) -> Panel:
     return Panel(work, "GB/s", tuple(rows), copying)
 
 
+def _ruler(found: Mapping[str, Mapping[str, Any]]) -> Line | None:
+    """What the links carry, or what the GPUs reach in their own memory; none where that differs between contenders."""
+    if links := [one["link_gb_per_s"] for one in found.values() if "link_gb_per_s" in one]:
+        return Line("links", links[0])
+    peaks = [one["peak_tflop_per_s"] for one in found.values() if "peak_tflop_per_s" in one]
+    return Line("in GPU memory", peaks[0]) if len(peaks) == 1 else None
+
+
 def _row(contender: str, found: Mapping[str, Any]) -> Row:
     if "failed" in found:
         return Row(contender, None, trouble=f"failed: {found['failed'].splitlines()[0]}")
+    if "warm_s" not in found:
+        return Row(contender, found["tflop_per_s"], gpus=found["gpus"])
+    alone = found["gpus"] * found["one_gpu_tflop_per_s"] if "one_gpu_tflop_per_s" in found else None
     return replace(
-        _repeated(contender, _per_s(found["nbytes"] / 1e9), found),
+        _repeated(contender, _per_s(found["flop"] / 1e12 if "flop" in found else found["nbytes"] / 1e9), found),
         nbytes=found["nbytes"],
         limit_nbytes=found.get("limit_nbytes"),
+        gpus=found.get("gpus"),
+        ceiling=found.get("peak_tflop_per_s"),
+        alone=alone,
+        predicted_s=found.get("predicted_s"),
+        planned_nbytes=found.get("planned_device_nbytes"),
+        in_use_nbytes=found.get("peak_device_nbytes"),
         trouble=f"but its program {found['unended']}" if "unended" in found else None,
     )
 
 
 def _against_peak(figures: Mapping[str, Any]) -> Panel:
     """One product, repeated, beside what the same GPUs reach in their own memory."""
-    row = _repeated("overspill", _per_s(figures["plan"]["flop"] / 1e12), figures)
-    return Panel("", "TFLOP/s", (row,), Line("in GPU memory", figures["peak_tflop_per_s"]))
+    plan, peak = figures["plan"], figures["peak_tflop_per_s"]
+    row = _repeated("overspill", _per_s(plan["flop"] / 1e12), figures)
+    row = replace(row, ceiling=peak, predicted_s=plan["predicted_s"])
+    return Panel("", "TFLOP/s", (row,), Line("in GPU memory", peak))
 
 
 def _repeated(contender: str, measure: Measure, found: Mapping[str, Any]) -> Row:
     """Who did something a first time and then again."""
     first_s, warm_s = found["first_s"], found["warm_s"]
-    middle = measure(statistics.median(warm_s or [first_s]))
-    return Row(contender, middle, tuple(map(measure, warm_s)), measure(first_s))
+    median_s = statistics.median(warm_s or [first_s])
+    return Row(contender, measure(median_s), tuple(map(measure, warm_s)), measure(first_s), measured_s=median_s)
 
 
 def _per_s(amount: float) -> Measure:

@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[2]
 
 RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
 
+PAGE = ROOT / "docs" / "performance.md"
+
 COMMITTED = ROOT / "docs" / "pictures" / "results"
 
 LARGEST_NBYTES = 150_000
@@ -45,20 +47,25 @@ MADE_UP = {
 }
 
 
-def draw(results: Path, pictures: Path) -> subprocess.CompletedProcess[str]:
+PLACE = "<!-- figures: made_up -->\n<!-- end of figures -->\n"
+
+
+def draw(results: Path, pictures: Path, page: Path) -> subprocess.CompletedProcess[str]:
     program = [sys.executable, str(ROOT / "benchmarks" / "draw.py")]
-    arguments = ["--results", str(results), "--pictures", str(pictures)]
+    arguments = ["--results", str(results), "--pictures", str(pictures), "--page", str(page)]
     return subprocess.run([*program, *arguments], capture_output=True, text=True, env=environment())
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of the committed results and of one that is made up."""
+    """Pictures of the committed results and of one that is made up, and beside them the page."""
     results, pictures = (tmp_path_factory.mktemp(name) for name in ("results", "pictures"))
+    page = pictures.with_suffix(".md")
+    page.write_text(PAGE.read_text() + PLACE)
     for path in RESULTS:
         shutil.copy(path, results)
     (results / "made_up.json").write_text(json.dumps(MADE_UP))
-    done = draw(results, pictures)
+    done = draw(results, pictures, page)
     assert done.returncode == 0, done.stderr
     assert {path.stem for path in pictures.iterdir()} == {path.stem for path in results.iterdir()}
     return pictures
@@ -84,8 +91,8 @@ def recorded(figures: dict[str, Any]) -> Iterator[tuple[str, float | None]]:
             for contender, one in found.items():
                 if "failed" in one:
                     yield contender, None
-                elif "gb_per_s" in one:
-                    yield contender, one["gb_per_s"]
+                elif speed := one.get("tflop_per_s", one.get("gb_per_s")):
+                    yield contender, speed
             alike = {name: one["seconds"] for name, one in found.items() if isinstance(one.get("seconds"), list)}
             yield from medians(alike)
             for one in (one for name, one in found.items() if name not in alike):
@@ -148,8 +155,53 @@ def test_names_and_words_come_from_the_file(drawn: Path) -> None:
 
 def test_the_same_results_give_the_same_bytes(drawn: Path, tmp_path: Path) -> None:
     (tmp_path / "made_up.json").write_text(json.dumps(MADE_UP))
-    draw(tmp_path, tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text(f"Before.\n{PLACE}After.\n")
+    assert draw(tmp_path, tmp_path, page).returncode == 0
+    text = page.read_text()
+    assert text.startswith("Before.\n") and text.endswith("<!-- end of figures -->\nAfter.\n")
+    assert drawn.with_suffix(".md").read_text().endswith(text.removeprefix("Before.\n").removesuffix("After.\n"))
     assert (tmp_path / "made_up.svg").read_bytes() == (drawn / "made_up.svg").read_bytes()
+
+
+def test_the_page_says_what_was_measured(drawn: Path) -> None:
+    page = drawn.with_suffix(".md").read_text()
+    committed, made_up = page.rsplit("<!-- figures: made_up -->", 1)
+    assert committed == PAGE.read_text(), "run benchmarks/draw.py"
+    assert "| juggling | **overspill** | 1.43 GB/s | 1.07 to 2.15 | 0.537 | 0.57 of 2.50 | 2 GiB | 1 GiB |" in made_up
+    assert "|  | somebody & <others> |" in made_up and "| failed: MemoryError: no room |" in made_up
+    for result in RESULTS:
+        assert page.count(f"../benchmarks/results/{result.name}") == 1
+
+
+def test_figures_without_a_place_and_places_without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    tables = importlib.import_module("tables")
+    results = {"made_up": MADE_UP}
+    once = tables.filled(PLACE, results)
+    assert tables.filled(once, results) == once != PLACE
+    for page, told in [("", "no place for the figures of made_up"), (PLACE * 2, "made_up have a place more")]:
+        with pytest.raises(tables.PlaceError, match=told):
+            tables.filled(page, results)
+    with pytest.raises(tables.PlaceError, match="made_up have a place more"):
+        tables.filled(PLACE, {})
+
+
+def test_products_are_told_beside_peaks_and_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    tables, captions, panels = map(importlib.import_module, ("tables", "captions", "panels"))
+    one = {"nbytes": 2**30, "flop": 10**12, "first_s": 2.0, "warm_s": [0.5], "tflop_per_s": 2.0, "gpus": 2}
+    plan = {"predicted_s": 0.4, "planned_device_nbytes": 2**30, "peak_device_nbytes": 2**29}
+    measured = {"peak_tflop_per_s": 2.5, "one_gpu_tflop_per_s": 1.6, "limit_nbytes": 2**31}
+    outcomes = {"scaling": {"overspill, 2 GPUs": one | plan | measured, "overspill, 1 GPU": one | {"gpus": 1}}}
+    found = panels.read("matmul_gpu_2", {"outcomes": outcomes})
+    titles, _, first, second = tables.table(captions.subject("matmul_gpu_2"), found).splitlines()
+    told = dict(zip(titles.split(" | "), first.split(" | "), strict=True))
+    assert told["median"] == "2.00 TFLOP/s" and told["of the ceiling"] == "0.80 of 2.50"
+    assert told["of single GPUs, summed"] == "0.62 of 3.20" and told["a GPU"] == "1.00"
+    assert told["planned seconds"] == "400 ms, took 500 ms (1.25 of it)"
+    assert told["planned bytes on a GPU"] == "1 GiB, in use 512 MiB"
+    assert "| 2.00 |" in second
 
 
 def test_what_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
