@@ -3,6 +3,7 @@
 Stock clusters keep their own defaults, but for the limits, which are those of this library's cluster beside them.
 """
 
+import importlib
 import importlib.util
 import logging
 from collections.abc import Callable, Iterator
@@ -58,7 +59,7 @@ def overspill(limits: Limits, **keywords: Any) -> Iterator[Client]:
 
 
 @contextmanager
-def stock(limits: Limits, **keywords: Any) -> Iterator[Client]:
+def stock(limits: Limits, protocol: str = "tcp", **keywords: Any) -> Iterator[Client]:
     """dask-cuda's cluster, or on CPUs Dask's, as they come."""
     if limits.device == "cuda":
         from dask_cuda import LocalCUDACluster
@@ -67,7 +68,7 @@ def stock(limits: Limits, **keywords: Any) -> Iterator[Client]:
             LocalCUDACluster(
                 device_memory_limit=limits.nbytes,
                 memory_limit=limits.host_nbytes // limits.workers,
-                protocol="tcp",
+                protocol=protocol,
                 **QUIET,
                 **keywords,
             ) as cluster,
@@ -89,14 +90,22 @@ def stock(limits: Limits, **keywords: Any) -> Iterator[Client]:
 
 
 @contextmanager
-def stock_with_rmm(limits: Limits) -> Iterator[Client]:
+def stock_with_rmm(limits: Limits, protocol: str = "tcp") -> Iterator[Client]:
     """dask-cuda's cluster with RMM's pool under CuPy, of the share of free memory that results get by default."""
     from cupy.cuda import runtime
 
     free_nbytes, _ = runtime.memGetInfo()  # of the first GPU, where this process takes some too
-    with stock(
-        limits, rmm_pool_size=int(0.8 * free_nbytes) // 256 * 256, rmm_allocator_external_lib_list=["cupy"]
-    ) as client:
+    pool = {"rmm_pool_size": int(0.8 * free_nbytes) // 256 * 256, "rmm_allocator_external_lib_list": ["cupy"]}
+    with stock(limits, protocol, **pool) as client:
+        yield client
+
+
+@contextmanager
+def stock_with_ucxx(limits: Limits) -> Iterator[Client]:
+    """The same with chunks that go from GPU to GPU by UCXX."""
+    for needed in ("rmm", "distributed_ucxx"):
+        importlib.import_module(needed)  # dask-cuda's own words would not say what to install
+    with stock_with_rmm(limits, "ucxx") as client:
         yield client
 
 

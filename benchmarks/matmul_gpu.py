@@ -1,139 +1,142 @@
-"""Float64 products with operands and result on the host, on all GPUs of this server, within a small device budget.
+"""Products of square matrices on all GPUs of this server, beside what people would use instead.
 
-    python benchmarks/matmul_gpu.py [--n 32768] [--device-memory 4GiB] [--memory 200GiB] [--repeats 5]
+    python benchmarks/matmul_gpu.py [--gpus 4] [--n 65536] [--device-limit 8GiB] [--only host,device] [--repeats 5]
 
-Checks the result against rows and columns computed on the CPU, then times the first and the warm products, beside what
-all GPUs reach together on a product of matrices that stay in their memory. Writes ``results/matmul_gpu.json``.
+``host``: operands and result in host memory, float64, within a budget on each GPU. ``device``: all in GPU memory.
+``one``: the same on one GPU, with 8 GiB of it. ``types``: float32, float16 and complex64 in host memory. ``scaling``:
+on one, two, four GPUs. ``peak``: `cupy.matmul` of 16384² for five seconds on all GPUs at once, which is measured right
+after each product of this library's as well, in the same workers.
+
+Each contender runs in a process of its own. Its product is compared with NumPy where 96 rows and columns cross, and its
+sum with what it must be, before times count. The first product begins with operands that no GPU has seen, except that
+cuBLASXt's are page-locked before. Of this library's products the plan's seconds and bytes on a GPU are recorded beside
+those measured, the bytes by the driver, less what a process takes without any array.
+
+Writes ``results/matmul_gpu_GPUS.json``; with ``--only`` or ``--n`` the name goes on with those.
 """
 
 import argparse
+import os
+import signal
 import statistics
-import time
+import sys
+from pathlib import Path
 from typing import Any
 
-import dask.array as da
-import numpy as np
+import agreement
+import apart
+import matmul_works
 import record
-from distributed import Client, wait
+from matmul_peers import Size
 
-import overspill as osp
-from overspill.memory import ledger
+from overspill import backend
+from overspill.units import format_nbytes, parse_nbytes
 
-PEAK_SIDE = 16384
-PEAK_S = 3.0
-SAMPLES = 24
+WITHIN = {"types": 1e-3}
+"""Relative difference up to which sums are the same; of float64 `FLOAT64`."""
+
+FLOAT64 = 1e-11
+
+FEW_GPUS_N, MANY_GPUS_N = 49152, 65536
+"""Rows unless asked for otherwise: on up to three GPUs, and on more."""
 
 
 def main() -> None:
-    """Check, then time."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--n", type=int, default=32768)
-    parser.add_argument("--chunk", type=int, default=4096)
-    parser.add_argument("--device-memory", default="4GiB")
-    parser.add_argument("--memory", help="byte budget for tiles; half of what is free unless given")
-    parser.add_argument("--repeats", type=int, default=5)
-    arguments = parser.parse_args()
-    n, flop = arguments.n, 2 * arguments.n**3
-    budgets = {"memory": arguments.memory, "device_memory": arguments.device_memory}
-    with osp.cluster(gpu=True, dashboard_address=None, **budgets) as cluster:
-        client = cluster.client
-        a, b = (osp.to_host(matrix(n, arguments.chunk, seed)).persist() for seed in (1, 2))
-        wait([a, b])
-        product = osp.matmul(a, b)
-        plan = osp.plan(product)
-        print(plan, end="\n\n")
-        client.run(ledger.reset)
-        start = time.perf_counter()
-        result = product.persist()
-        wait(result)
-        first_s = time.perf_counter() - start
-        error = sampled_error(a, b, result)
-        measured = ledger.total(list(client.run(ledger.snapshot).values()))
-        release(client, result)
-        del result
-        warm_s = [timed(client, product) for _ in range(arguments.repeats)]
-        peak = sum(client.run(sustained_flop_per_s).values())
-    print(f"largest relative error in {SAMPLES} rows and columns: {error:.1e}")
-    assert error < 1e-12
-    median = statistics.median(warm_s)
-    print(
-        f"first {first_s:.2f} s; warm {record.spread(warm_s)} s = {flop / median / 1e12:.1f} TFLOP/s, "
-        f"{flop / median / peak:.3f} of the {peak / 1e12:.1f} that the GPUs sustain; predicted {plan.predicted_s:.3f} s"
-    )
-    print(
-        f"stream buffers on a GPU: {measured['peak_device_nbytes'] / 2**30:.2f} GiB, "
-        f"planned {plan.peak_device_nbytes / 2**30:.2f}"
-    )
-    path = record.write(
-        f"matmul_gpu_{n}",
-        {
-            "n": n,
-            "chunk": arguments.chunk,
-            "dtype": "float64",
-            "workers": cluster.resources.workers,
-            "device_memory": arguments.device_memory,
-            "error": error,
-            "first_s": first_s,
-            "warm_s": warm_s,
-            "tflop_per_s": flop / median / 1e12,
-            "peak_tflop_per_s": peak / 1e12,
-            "ledger": measured,
-            "plan": plan.to_dict(),
-        },
-    )
+    """Run what the arguments ask for."""
+    arguments = parser().parse_args()
+    if arguments.gpus:  # before anything looks for GPUs
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(arguments.gpus)))
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(visible.split(",")[: arguments.gpus])
+    if arguments.contender:
+        compete(arguments)
+    else:
+        # Contenders run in sessions of their own, which must end with this one.
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        compare(arguments)
+
+
+def parser() -> argparse.ArgumentParser:
+    """What can be asked for."""
+    found = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    found.add_argument("--gpus", type=int, help="how many, the first ones; all unless given")
+    found.add_argument("--n", type=int, help=f"rows of each matrix; {FEW_GPUS_N}, on four GPUs {MANY_GPUS_N}")
+    found.add_argument("--chunk", type=int, default=4096, help="rows, and columns, of a chunk in host memory")
+    found.add_argument("--device-chunk", type=int, default=8192, help="rows, and columns, of a chunk in GPU memory")
+    found.add_argument("--device-limit", default="8GiB", help="bytes of a GPU for products of what is on the host")
+    found.add_argument("--stock-scale", type=float, default=0.5, help="share of n that stock Dask gets if it spills")
+    found.add_argument("--repeats", type=int, default=5)
+    found.add_argument("--timeout", type=float, default=150, help="seconds that one contender may take for one work")
+    found.add_argument("--only", help=f"some of {','.join(matmul_works.WORKS)}")
+    found.add_argument("--results", type=Path, default=record.RESULTS, help="directory for the JSON file")
+    found.add_argument("--contender", help=argparse.SUPPRESS)
+    return found
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Let every contender do every work, one after the other, and record it."""
+    gpus = len(backend.gpus())
+    if gpus == 0 or (arguments.gpus or 0) > gpus:
+        sys.exit(f"{arguments.gpus or 'some'} GPUs are needed, this process sees {gpus}")
+    settings = {key: value for key, value in vars(arguments).items() if key not in ("contender", "results", "only")}
+    settings |= {"gpus": gpus, "n": size_of(arguments).n}
+    outcomes: dict[str, dict[str, Any]] = {}
+    print(f"{'work':<9}{'contender':<26}{'n':>6}  first s  median s  TFLOP/s  of peak   predicted", flush=True)
+    for work in works(arguments):
+        found = outcomes[work] = {}
+        for contender in matmul_works.competing(work, gpus):
+            program = [*sys.argv, "--only", work, "--contender", contender]
+            found[contender] = apart.printed_by(program, arguments.timeout)
+            agreement.agree(found, WITHIN.get(work, FLOAT64))
+            print(line(work, contender, found), flush=True)
+            # What was measured must stay even if the rest is cut off.
+            path = record.write(name(arguments, gpus), {"settings": settings, "outcomes": outcomes}, arguments.results)
     print(f"written: {path}")
 
 
-def matrix(n: int, chunk: int, seed: int) -> da.Array:
-    """A random matrix in host memory, whatever Dask's array backend is, each chunk made from its own seed."""
-    return da.random.default_rng(np.random.PCG64(seed)).random((n, n), chunks=chunk)
+def compete(arguments: argparse.Namespace) -> None:
+    """Do one work as one contender, in this process, and print the figures before anything is taken down."""
+    work = matmul_works.competing(arguments.only, len(backend.gpus()))[arguments.contender]
+    apart.tell(lambda stack, found: found.update(work(stack, size_of(arguments))))
 
 
-def timed(client: Client, product: da.Array) -> float:
-    """Seconds of one product, its result freed again."""
-    start = time.perf_counter()
-    result = product.persist()
-    wait(result)
-    elapsed = time.perf_counter() - start
-    release(client, result)
-    return elapsed
+def works(arguments: argparse.Namespace) -> list[str]:
+    """What is asked for."""
+    return arguments.only.split(",") if arguments.only else list(matmul_works.WORKS)
 
 
-def release(client: Client, result: da.Array) -> None:
-    """Free a result on all workers, so that the next product is computed anew."""
-    client.cancel(result)
-    while any(client.run(_results_held).values()):
-        pass
+def name(arguments: argparse.Namespace, gpus: int) -> str:
+    """Of the file: parts of a run, which may be all that a lent machine has time for, do not replace each other."""
+    parts = [str(gpus)] + (works(arguments) if arguments.only else []) + ([str(arguments.n)] if arguments.n else [])
+    return "_".join(["matmul_gpu", *parts])
 
 
-def _results_held(dask_worker: Any) -> int:
-    return sum("product" in str(key) for key in dask_worker.data)
+def size_of(arguments: argparse.Namespace) -> Size:
+    """How large the products are, here."""
+    return Size(
+        n=arguments.n or (MANY_GPUS_N if len(backend.gpus()) >= 4 else FEW_GPUS_N),
+        chunk=arguments.chunk,
+        device_chunk=arguments.device_chunk,
+        device_nbytes=parse_nbytes(arguments.device_limit),
+        stock_scale=arguments.stock_scale,
+        repeats=arguments.repeats,
+    )
 
 
-def sampled_error(a: da.Array, b: da.Array, result: da.Array) -> float:
-    """Largest error of random rows and columns of the result, against the CPU, relative to their largest element."""
-    rng = np.random.default_rng(3)
-    worst = 0.0
-    picks = np.sort(rng.choice(a.shape[0], SAMPLES, replace=False))
-    for got, expected in ((result[picks], a[picks] @ b), (result[:, picks], a @ b[:, picks])):
-        got_, expected_ = da.compute(got, expected)
-        worst = max(worst, float(np.abs(got_ - expected_).max() / np.abs(expected_).max()))
-    return worst
-
-
-def sustained_flop_per_s() -> float:
-    """What this worker's GPU sustains for a few seconds on operands in its own memory."""
-    import cupy
-
-    x = cupy.random.random((PEAK_SIDE, PEAK_SIDE))
-    out = x @ x
-    cupy.cuda.Device().synchronize()
-    count, start = 0, time.perf_counter()
-    while time.perf_counter() - start < PEAK_S:
-        cupy.matmul(x, x, out=out)
-        cupy.cuda.Device().synchronize()
-        count += 1
-    return 2 * PEAK_SIDE**3 * count / (time.perf_counter() - start)
+def line(work: str, contender: str, outcomes: dict[str, Any]) -> str:
+    """A row of the table."""
+    found, start = outcomes[contender], f"{work:<9}{contender:<26}"
+    if "failed" in found:
+        return f"{start}{found['failed'].splitlines()[0]}"
+    seconds = f"{'':>18}"
+    if "first_s" in found:
+        seconds = f"{found['first_s']:8.2f}  {statistics.median(found['warm_s'] or [found['first_s']]):8.3f}"
+    peaks = [one["peak_tflop_per_s"] for one in (found, *outcomes.values()) if "peak_tflop_per_s" in one]
+    share = f"  {found['tflop_per_s'] / peaks[0]:7.3f}" if peaks else ""
+    planned = ""
+    if "predicted_s" in found:
+        used = format_nbytes(found["peak_device_nbytes"]), format_nbytes(found["planned_device_nbytes"])
+        planned = f"  {found['predicted_s']:8.3f} s, {used[0]} of {used[1]} planned on a GPU"
+    return f"{start}{found['n']:>6} {seconds}  {found['tflop_per_s']:7.1f}{share}{planned}"
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Memory in use while something runs: of this process and all its children, or on the GPUs."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -7,6 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psutil
+
+LOADED = """
+import cupy
+x = cupy.ones((2048, 2048))
+x = x @ x
+cupy.cuda.Device().synchronize()
+del x
+cupy.get_default_memory_pool().free_all_blocks()
+print(flush=True)
+input()
+"""
+"""A program that has used cuBLAS, holds no array, and waits."""
 
 
 @dataclass
@@ -32,6 +46,18 @@ def on_gpus_nbytes() -> list[int]:
             free_nbytes, nbytes = runtime.memGetInfo()
         in_use.append(nbytes - free_nbytes)
     return in_use
+
+
+def context_nbytes() -> int:
+    """Bytes that a process takes on a GPU without any array: a context, and cuBLAS with what it allocates."""
+    before = on_gpus_nbytes()[0]
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", LOADED], text=True, **streams) as program:
+        assert program.stdout and program.stdin
+        program.stdout.readline()
+        found = on_gpus_nbytes()[0] - before
+        program.communicate("\n")
+    return found
 
 
 @contextmanager

@@ -1,15 +1,20 @@
 """What every benchmark records beside its figures: the machine, the versions, every repetition."""
 
+import contextlib
 import json
 import os
 import platform
 import statistics
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from overspill import backend, machine
 from overspill.runs.manifest import packages
+
+PEERS = ("jax", *(name + cuda for name in ("rmm-", "distributed-ucxx-", "nvidia-cublas-") for cuda in ("cu12", "cu13")))
+"""Packages that only contenders use."""
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -30,13 +35,21 @@ def where() -> dict[str, Any]:
         "cores": machine.cpu_count(),
         "gpus": [gpu.name for gpu in backend.gpus()],
         "kernel": platform.release(),
-        "versions": packages(),
+        "versions": packages() | _peers(),
     }
 
 
 def spread(seconds: list[float]) -> str:
     """Minimum, median and maximum, for a table."""
     return f"{min(seconds):7.3f} {statistics.median(seconds):7.3f} {max(seconds):7.3f}"
+
+
+def _peers() -> dict[str, str]:
+    found = {}
+    for name in PEERS:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _processor() -> str:

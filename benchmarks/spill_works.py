@@ -60,11 +60,16 @@ def held(client: Client, lazy: Collection) -> Collection:
     return x
 
 
-def timed(client: Client, work: Callable[[], Any], repeats: int) -> tuple[Any, list[float]]:
-    """The last result of `work` and the seconds of each time, what others left freed before."""
+def timed(client: Client, work: Callable[[], Any], repeats: int, enough_s: float = math.inf) -> tuple[Any, list[float]]:
+    """The last result of `work` and the seconds of each time, what others left freed before.
+
+    After the first time it is repeated `repeats` times, or fewer if that has taken `enough_s`, but once at least.
+    """
     tasks = _tasks(client)
     seconds: list[float] = []
     for _ in range(1 + repeats):
+        if sum(seconds[1:]) > enough_s:
+            break
         result = None
         while _tasks(client) > tasks:
             time.sleep(0.01)
