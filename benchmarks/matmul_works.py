@@ -158,15 +158,10 @@ def _synchronize() -> None:
 
 def competing(work: str, gpus: int) -> dict[str, Work]:
     """The contenders of a work on so many GPUs, this library's first."""
-    return (
-        WORKS[work]
-        if work != "scaling"
-        else {
-            f"overspill, {count} GPU{'s' * (count > 1)}": partial(on_host, gpus=count)
-            for count in (1, 2, 4, 8)
-            if count <= gpus
-        }
-    )
+    if work != "scaling":
+        return WORKS[work]
+    counts = [count for count in (1, 2, 4, 8) if count <= gpus]
+    return {f"overspill, {count} GPU{'s' * (count > 1)}": partial(on_host, gpus=count) for count in counts}
 
 
 WORKS: dict[str, dict[str, Work]] = {

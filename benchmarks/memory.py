@@ -54,7 +54,7 @@ def context_nbytes() -> int:
     streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", LOADED], text=True, **streams) as program:
         assert program.stdout and program.stdin
-        program.stdout.readline()
+        assert program.stdout.readline(), "cuBLAS cannot be used"
         found = on_gpus_nbytes()[0] - before
         program.communicate("\n")
     return found

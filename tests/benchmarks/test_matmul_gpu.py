@@ -108,6 +108,16 @@ def test_products_over_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ours["ledger"]["flop"] == 3 * ours["flop"]
 
 
+def test_what_a_process_takes_without_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, readings = module("memory"), iter([[100, 5], [700, 5]] * 2)
+    monkeypatch.setattr(memory, "on_gpus_nbytes", lambda: next(readings))
+    monkeypatch.setattr(memory, "LOADED", "print(flush=True); input()")
+    assert memory.context_nbytes() == 600
+    monkeypatch.setattr(memory, "LOADED", "")
+    with pytest.raises(AssertionError, match="cuBLAS cannot be used"):
+        memory.context_nbytes()
+
+
 def column_major(address: int, rows: int, columns: int, leading: int) -> Any:
     numbers = np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_double)), (columns, leading))
     return numbers[:, :rows].T
