@@ -4,13 +4,13 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from overspill import memory
-from overspill.doctor import bench, probes_host, rates
+from overspill.doctor import bench, look, probes_host, rates
 from overspill.doctor.measure import TASKS, probes
 from overspill.doctor.probe import Effort, Probe, Step
 from overspill.errors import StorageError
@@ -105,6 +105,14 @@ def test_a_rate_is_work_over_time() -> None:
     assert time.time() >= start + 0.1
     assert 100 < per_s <= 500
     assert 2 < steps <= 11
+    bench.release()
+
+
+@pytest.mark.skipif(look.file_system("/dev/shm") != "tmpfs", reason="there is no tmpfs here")
+def test_memory_is_not_taken_for_a_disk(effort: Effort) -> None:
+    (probe,) = (probe for probe in probes_host.PROBES if probe.name == "disk, reading")
+    with pytest.raises(StorageError, match="/dev/shm keeps its files in memory"):
+        bench.prepare(probe, replace(effort, folder="/dev/shm"))
     bench.release()
 
 

@@ -132,9 +132,7 @@ class Display:
         if examination.profile is None:
             self._print(Text("a dry run: nothing was measured and nothing written", style="dim"))
         else:
-            said = (
-                f"{stored}, which plans use from now on" if stored else f"not stored ({profile.VARIABLE} names another)"
-            )
+            said = f"{stored}, which plans use from now on" if stored else "not stored"
             self._print(_wrapped("profile", said, self._console.width))
 
     def _print(self, text: Text) -> None:

@@ -3,11 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from overspill.doctor.facts import CUDAFacts, Facts
+from overspill.doctor.facts import IN_MEMORY, CUDAFacts, Facts
 from overspill.units import format_nbytes
-
-IN_MEMORY = ("tmpfs", "ramfs")
-"""File systems whose files lie in memory."""
 
 SHM_NBYTES = 2**30
 """Of ``/dev/shm``, which NCCL and UCX take a part of for each pair of GPUs; containers have 64 MiB unless told."""

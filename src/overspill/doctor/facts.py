@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+IN_MEMORY = ("tmpfs", "ramfs")
+"""File systems whose files lie in memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class GPUFacts:

@@ -89,13 +89,17 @@ def file_system_of(path: str, mounts: str) -> str:
     return kind
 
 
+def file_system(folder: str) -> str:
+    """Kind of the file system that `folder` is in; empty where unknown."""
+    return file_system_of(os.path.realpath(folder), _text("/proc/self/mounts"))
+
+
 def _folder(folder: Path) -> Folder:
-    at = os.path.realpath(folder)
     try:
-        free_nbytes = int(psutil.disk_usage(at).free)
+        free_nbytes = int(psutil.disk_usage(str(folder)).free)
     except OSError as error:
         raise UsageError(f"{folder} cannot be used ({error.strerror}): name another folder with --folder") from None
-    return Folder(str(folder), file_system_of(at, _text("/proc/self/mounts")), free_nbytes)
+    return Folder(str(folder), file_system(str(folder)), free_nbytes)
 
 
 def _cuda() -> CUDAFacts:
