@@ -117,18 +117,18 @@ class Display:
             heads = (f"one {of} alone", *(("each while busy", "all together") if several else ()))
             self._print(Text(f"\n{f'a {of}':<{NAME_WIDTH}}" + _cells(heads), style="bold"))
         name, *cells = figure_cells(figure)
-        text = cells[0] if figure.failure else _cells(cells)
-        self._print(Text(f"{name:<{NAME_WIDTH}}", style="cyan") + Text(text, style="yellow" if figure.failure else ""))
+        if figure.failure:
+            self._print(_wrapped(name, cells[0], self._console.width, label_width=NAME_WIDTH))
+        else:
+            self._print(Text(f"{name:<{NAME_WIDTH}}", style="cyan") + Text(_cells(cells)))
 
     def found(self, examination: Examination, stored: Path | None) -> None:
         """Print what to mend, and where the profile lies."""
-        for number, line in enumerate(examination.advice, 1):
-            head = "\n" if number == 1 else ""
-            self._print(
-                Text(head) + _wrapped("to mend" if number == 1 else "", line, self._console.width, "bold yellow")
-            )
+        self._print(Text())
+        for line in examination.advice:
+            self._print(_wrapped("to mend", line, self._console.width, "bold yellow"))
         if not examination.advice:
-            self._print(Text("\n") + _wrapped("to mend", "nothing", self._console.width, "bold green"))
+            self._print(_wrapped("to mend", "nothing", self._console.width, "bold green"))
         if examination.profile is None:
             self._print(Text("a dry run: nothing was measured and nothing written", style="dim"))
         else:
@@ -144,7 +144,7 @@ def _cells(cells: Iterable[str]) -> str:
     return "".join(f"{cell:>{CELL_WIDTH}}" for cell in cells).rstrip()
 
 
-def _wrapped(name: str, value: str, width: int, style: str = "cyan") -> Text:
+def _wrapped(name: str, value: str, width: int, style: str = "cyan", label_width: int = LABEL_WIDTH) -> Text:
     """A label and what it says, whose words are never cut: paths and commands stay whole, to be copied."""
-    lines = textwrap.wrap(value, max(20, width - LABEL_WIDTH), break_long_words=False, break_on_hyphens=False)
-    return Text(f"{name:<{LABEL_WIDTH}}", style=style) + Text(("\n" + " " * LABEL_WIDTH).join(lines))
+    lines = textwrap.wrap(value, max(20, width - label_width), break_long_words=False, break_on_hyphens=False)
+    return Text(f"{name:<{label_width}}", style=style) + Text(("\n" + " " * label_width).join(lines))
