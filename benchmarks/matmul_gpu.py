@@ -37,8 +37,10 @@ WITHIN = {"types": 1e-3}
 
 FLOAT64 = 1e-11
 
+MANY_GPUS = 4
+
 FEW_GPUS_N, MANY_GPUS_N = 49152, 65536
-"""Rows unless asked for otherwise: on up to three GPUs, and on more."""
+"""Rows unless asked for otherwise: on fewer than `MANY_GPUS`, and on as many or more."""
 
 
 def main() -> None:
@@ -59,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     """What can be asked for."""
     found = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     found.add_argument("--gpus", type=int, help="how many, the first ones; all unless given")
-    found.add_argument("--n", type=int, help=f"rows of each matrix; {FEW_GPUS_N}, on four GPUs {MANY_GPUS_N}")
+    found.add_argument("--n", type=int, help=f"rows of each matrix; {FEW_GPUS_N}, on {MANY_GPUS} GPUs {MANY_GPUS_N}")
     found.add_argument("--chunk", type=int, default=4096, help="rows, and columns, of a chunk in host memory")
     found.add_argument("--device-chunk", type=int, default=8192, help="rows, and columns, of a chunk in GPU memory")
     found.add_argument("--device-limit", default="8GiB", help="bytes of a GPU for products of what is on the host")
@@ -78,7 +80,9 @@ def compare(arguments: argparse.Namespace) -> None:
     if gpus == 0 or (arguments.gpus or 0) > gpus:
         sys.exit(f"{arguments.gpus or 'some'} GPUs are needed, this process sees {gpus}")
     settings = {key: value for key, value in vars(arguments).items() if key not in ("contender", "results", "only")}
-    settings |= {"gpus": gpus, "n": size_of(arguments).n}
+    settings["gpus"] = gpus
+    if arguments.n is None:  # rows tell
+        del settings["n"]
     outcomes: dict[str, dict[str, Any]] = {}
     print(f"{'work':<9}{'contender':<26}{'n':>6}  first s  median s  TFLOP/s  of peak   predicted", flush=True)
     for work in works(arguments):
@@ -96,7 +100,7 @@ def compare(arguments: argparse.Namespace) -> None:
 def compete(arguments: argparse.Namespace) -> None:
     """Do one work as one contender, in this process, and print the figures before anything is taken down."""
     work = matmul_works.competing(arguments.only, len(backend.gpus()))[arguments.contender]
-    apart.tell(lambda stack, found: found.update(work(stack, size_of(arguments))))
+    apart.tell(lambda stack, found: found.update(work(stack, size_of(arguments, len(backend.gpus())))))
 
 
 def works(arguments: argparse.Namespace) -> list[str]:
@@ -110,10 +114,11 @@ def name(arguments: argparse.Namespace, gpus: int) -> str:
     return "_".join(["matmul_gpu", *parts])
 
 
-def size_of(arguments: argparse.Namespace) -> Size:
-    """How large the products are, here."""
+def size_of(arguments: argparse.Namespace, gpus: int) -> Size:
+    """How large the products of one work are on so many GPUs."""
+    few = gpus < MANY_GPUS or arguments.only == "one"
     return Size(
-        n=arguments.n or (MANY_GPUS_N if len(backend.gpus()) >= 4 else FEW_GPUS_N),
+        n=arguments.n or (FEW_GPUS_N if few else MANY_GPUS_N),
         chunk=arguments.chunk,
         device_chunk=arguments.device_chunk,
         device_nbytes=parse_nbytes(arguments.device_limit),

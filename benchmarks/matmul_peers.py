@@ -1,5 +1,6 @@
 """Who multiplies large matrices on GPUs without Dask: cuBLASXt, JAX, and CuPy on one GPU."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -24,6 +25,9 @@ BLOCKS = (4096, 8192, 16384)
 
 BAND = 64
 """Rows that one thread makes, or adds up, at a time."""
+
+ENOUGH_S = 15.0
+"""Seconds after which cuBLASXt's product with blocks of one size is repeated no more."""
 
 _PORTABLE = 1  # cudaHostRegisterPortable: locked for every device of the process
 
@@ -62,10 +66,15 @@ def rates(n: int, dtype: str, seconds: list[float]) -> dict[str, Any]:
     return about | {"first_s": first_s, "warm_s": warm_s, "tflop_per_s": rate}
 
 
-def repeated(multiply: Callable[[], Any], repeats: int) -> tuple[Any, list[float]]:
-    """The last product and the seconds of each; none is kept while the next one is made."""
+def repeated(multiply: Callable[[], Any], repeats: int, enough_s: float = math.inf) -> tuple[Any, list[float]]:
+    """The last product and the seconds of each; none is kept while the next one is made.
+
+    After the first one there are `repeats` more, or fewer if those have taken `enough_s`, but one at least.
+    """
     seconds: list[float] = []
     for _ in range(1 + repeats):
+        if sum(seconds[1:]) > enough_s:
+            break
         product = None
         start = time.perf_counter()
         product = multiply()
@@ -83,7 +92,7 @@ def cublasxt_product(stack: ExitStack, size: Size, *, gpus: int | None = None) -
     for block in BLOCKS:
         try:
             with cublasxt.opened(range(gpus), block) as handle:
-                _, seconds = repeated(lambda handle=handle: cublasxt.dgemm(handle, a, b, out), size.repeats)
+                _, seconds = repeated(lambda handle=handle: cublasxt.dgemm(handle, a, b, out), size.repeats, ENOUGH_S)
         except cublasxt.CublasError as error:
             by_block[block] = {"failed": str(error)}
             continue

@@ -29,6 +29,8 @@ class Row:
         The same of each repetition.
     first
         The same of the first run, where the file tells it apart from the repetitions.
+    n
+        Rows of its matrices, where contenders may differ.
     nbytes, limit_nbytes
         Bytes of its data, and of results that a worker of its may keep before they spill, where contenders may differ.
     gpus
@@ -49,6 +51,7 @@ class Row:
     middle: float | None
     repetitions: tuple[float, ...] = ()
     first: float | None = None
+    n: int | None = None
     nbytes: int | None = None
     limit_nbytes: int | None = None
     gpus: int | None = None
@@ -156,10 +159,11 @@ def _row(contender: str, found: Mapping[str, Any]) -> Row:
     if "failed" in found:
         return Row(contender, None, trouble=f"failed: {found['failed'].splitlines()[0]}")
     if "warm_s" not in found:
-        return Row(contender, found["tflop_per_s"], gpus=found["gpus"])
+        return Row(contender, found["tflop_per_s"], n=found["n"], gpus=found["gpus"])
     alone = found["gpus"] * found["one_gpu_tflop_per_s"] if "one_gpu_tflop_per_s" in found else None
     return replace(
         _repeated(contender, _per_s(found["flop"] / 1e12 if "flop" in found else found["nbytes"] / 1e9), found),
+        n=found.get("n"),
         nbytes=found["nbytes"],
         limit_nbytes=found.get("limit_nbytes"),
         gpus=found.get("gpus"),

@@ -132,6 +132,10 @@ def _device(panel: Panel, row: Row) -> str | None:
     return f"{format_nbytes(row.planned_nbytes)}, in use {format_nbytes(row.in_use_nbytes)}"
 
 
+def _n(panel: Panel, row: Row) -> str | None:
+    return None if row.n is None else str(row.n)
+
+
 def _data(panel: Panel, row: Row) -> str | None:
     return None if row.nbytes is None else format_nbytes(row.nbytes)
 
@@ -153,6 +157,7 @@ COLUMNS = (
     Column("a GPU", _each),
     Column("planned seconds", _prediction),
     Column("planned bytes on a GPU", _device),
+    Column("n", _n),
     Column("data", _data),
     Column("limit", _limit),
     Column("remark", _trouble),

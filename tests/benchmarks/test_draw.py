@@ -190,7 +190,7 @@ def test_figures_without_a_place_and_places_without_figures(monkeypatch: pytest.
 def test_products_are_told_beside_peaks_and_plans(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     tables, captions, panels = map(importlib.import_module, ("tables", "captions", "panels"))
-    one = {"nbytes": 2**30, "flop": 10**12, "first_s": 2.0, "warm_s": [0.5], "tflop_per_s": 2.0, "gpus": 2}
+    one = {"n": 77, "nbytes": 2**30, "flop": 10**12, "first_s": 2.0, "warm_s": [0.5], "tflop_per_s": 2.0, "gpus": 2}
     plan = {"predicted_s": 0.4, "planned_device_nbytes": 2**30, "peak_device_nbytes": 2**29}
     measured = {"peak_tflop_per_s": 2.5, "one_gpu_tflop_per_s": 1.6, "limit_nbytes": 2**31}
     outcomes = {"scaling": {"overspill, 2 GPUs": one | plan | measured, "overspill, 1 GPU": one | {"gpus": 1}}}
@@ -201,7 +201,7 @@ def test_products_are_told_beside_peaks_and_plans(monkeypatch: pytest.MonkeyPatc
     assert told["of single GPUs, summed"] == "0.62 of 3.20" and told["a GPU"] == "1.00"
     assert told["planned seconds"] == "400 ms, took 500 ms (1.25 of it)"
     assert told["planned bytes on a GPU"] == "1 GiB, in use 512 MiB"
-    assert "| 2.00 |" in second
+    assert told["n"] == "77" and "| 2.00 |" in second
 
 
 def test_what_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

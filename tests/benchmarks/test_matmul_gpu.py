@@ -222,6 +222,24 @@ def test_parts_of_a_run_have_files_of_their_own(given: list[str], gpus: int, nam
     assert benchmark.name(benchmark.parser().parse_args(given), gpus) == name
 
 
+def test_products_are_larger_on_more_gpus() -> None:
+    benchmark = module("matmul_gpu")
+
+    def n(gpus: int, *given: str) -> int:
+        return int(benchmark.size_of(benchmark.parser().parse_args(given), gpus).n)
+
+    assert (n(1, "--only", "host"), n(4, "--only", "host"), n(4, "--only", "one")) == (49152, 65536, 49152)
+    assert n(4, "--only", "one", "--n", "512") == 512
+
+
+def test_slow_products_are_repeated_less() -> None:
+    repeated, products = module("matmul_peers").repeated, iter(range(9))
+    last, seconds = repeated(lambda: next(products), 3, 0.0)
+    assert last == 1 and len(seconds) == 2
+    last, seconds = repeated(lambda: next(products), 3)
+    assert last == 5 and len(seconds) == 4
+
+
 def test_who_is_not_installed_is_a_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     benchmark, contender = module("matmul_gpu"), "stock dask, UCXX and RMM"
     monkeypatch.setattr(backend, "gpus", lambda: (backend.GPU("slide rule", 2**30),))
