@@ -1,6 +1,8 @@
 """A stored profile: written whole, read once, used on the machine it is of, and never in the way."""
 
 import json
+import math
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -125,12 +127,18 @@ def test_which_machine_a_profile_is_of(theirs: Machine, here: Machine, why: str)
         ({"rates": {"cpu": {"task_s": "fast"}, "cuda": {}}}, "is damaged"),
         ({"rates": {"cpu": {"task_s": True}, "cuda": {}}}, "is damaged"),
         ({"rates": {"cpu": {"task_s": 1e999}, "cuda": {}}}, "is damaged"),
+        ({"rates": {"cpu": {"task_s": 1e9}, "cuda": {}}}, "is damaged"),
+        ({"rates": {"cpu": {"memory_per_s": math.nan}, "cuda": {}}}, "is damaged"),
+        ({"rates": {"cpu": {"memory_per_s": 1e-300}, "cuda": {}}}, "is damaged"),
+        ({"rates": {"cpu": {"memory_per_s": 1e300}, "cuda": {}}}, "is damaged"),
+        ({"rates": {"cpu": {"memory_per_s": 10**400}, "cuda": {}}}, "is damaged"),
         ({"rates": {"cpu": {"gemm_flop_per_s": {"float64": 0}}, "cuda": {}}}, "is damaged"),
         ({"rates": {"cpu": {"gemm_flop_per_s": 7}, "cuda": {}}}, "is damaged"),
         ({"rates": {"cpu": {}}}, "is damaged"),
         ({"rates": {"cpu": {}, "cuda": {}}}, "holds no figures of a core"),
         ({"disk_per_s": 0}, "is damaged"),
         ({"machine": None}, "is damaged"),
+        ({"machine": {"processor": "", "cores": math.inf, "gpus": [], "driver": ""}}, "is damaged"),
         ({"machine": {"processor": "Abacus", "cores": 1, "gpus": [], "driver": ""}}, "another processor, Abacus"),
     ],
 )
@@ -180,6 +188,12 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="Is a directory"):
         profile.save(measured(), tmp_path / "machine.json")
     assert {path.name for path in tmp_path.iterdir()} == {"file", "machine.json"}
+
+
+def test_a_path_that_is_no_text_is_written(file: Path) -> None:
+    profile.save(measured(figures=[{"failure": os.fsdecode(b"/\xff keeps its files in memory")}]), file)
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert resources().rates.source.startswith("measured on")
 
 
 def test_writers_at_once_leave_one_of_theirs_whole(file: Path) -> None:

@@ -5,7 +5,6 @@ A profile that is damaged, of another version or of another machine is not used;
 
 import json
 import logging
-import math
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,11 @@ VARIABLE = "OVERSPILL_PROFILE"
 """Environment variable that names another file; empty for none."""
 
 AGAIN = "run overspill doctor"
+
+SLOWEST_PER_S, FASTEST_PER_S = 1.0, 1e18
+"""What any rate is between: of others plans would last forever, or no time at all."""
+
+LONGEST_TASK_S = 1e3
 
 _logger = logging.getLogger("overspill")
 
@@ -100,7 +104,7 @@ def save(profile: Profile, target: Path) -> None:
     StorageError
         If it cannot be written.
     """
-    text = json.dumps({"schema": SCHEMA, **asdict(profile)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps({"schema": SCHEMA, **asdict(profile)}, indent=1, allow_nan=False) + "\n"
     temporary = ""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -200,7 +204,7 @@ def _read(file: Path) -> tuple[Profile | None, str]:
         return None, ""
     except OSError as error:
         return None, f"the profile in {file} cannot be read ({error.strerror})"
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None, f"the profile in {file} is damaged: {AGAIN}"
 
 
@@ -214,22 +218,28 @@ def _profile(content: Mapping[str, Any]) -> Profile:
         ),
         versions=dict(content["versions"]),
         rates={device: _known(content["rates"][device]) for device in ("cpu", "cuda")},
-        disk_per_s=None if disk_per_s is None else _positive(disk_per_s),
+        disk_per_s=None if disk_per_s is None else _rate(disk_per_s),
         figures=list(content["figures"]),
     )
 
 
 def _known(measured: Mapping[str, Any]) -> dict[str, Any]:
     """What is named as in `Rates`, checked: numbers, and those of products by element type."""
-    names = {field.name for field in fields(Rates)} - {"source", "gemm_flop_per_s"}
-    known: dict[str, Any] = {name: _positive(value) for name, value in measured.items() if name in names}
+    names = {field.name for field in fields(Rates)} - {"source", "gemm_flop_per_s", "task_s"}
+    known: dict[str, Any] = {name: _rate(value) for name, value in measured.items() if name in names}
+    if "task_s" in measured:
+        known["task_s"] = _between(measured["task_s"], 1 / FASTEST_PER_S, LONGEST_TASK_S)
     if products := measured.get("gemm_flop_per_s"):
-        known["gemm_flop_per_s"] = {str(dtype): _positive(value) for dtype, value in products.items()}
+        known["gemm_flop_per_s"] = {str(dtype): _rate(value) for dtype, value in products.items()}
     return known
 
 
-def _positive(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+def _rate(value: Any) -> float:
+    return _between(value, SLOWEST_PER_S, FASTEST_PER_S)
+
+
+def _between(value: Any, least: float, most: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         raise ValueError(f"{value!r} is no rate")
     return float(value)
 
