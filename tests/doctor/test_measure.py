@@ -25,6 +25,11 @@ def ending(effort: Effort) -> Iterator[Step]:
     yield lambda: next(done)  # made ready once, it fails as it is measured
 
 
+@contextmanager
+def idle(effort: Effort) -> Iterator[Step]:
+    yield lambda: 0.0
+
+
 def refuse(number: int) -> None:
     raise RuntimeError("not today")
 
@@ -38,7 +43,10 @@ def test_one_worker_alone_and_each_of_two(two_workers: Cluster) -> None:
     assert figure.all_per_s == pytest.approx(2 * (figure.share_per_s or 0))
 
 
-@pytest.mark.parametrize(("prepared", "why"), [(failing, "no room on the device"), (ending, "StopIteration")])
+@pytest.mark.parametrize(
+    ("prepared", "why"),
+    [(failing, "no room on the device"), (ending, "StopIteration"), (idle, "too little free memory")],
+)
 def test_failures_are_told(two_workers: Cluster, prepared: object, why: str) -> None:
     figure = measure.run(two_workers.client, "cpu", Probe("odd", "B", prepared), EFFORT)  # type: ignore[arg-type]
     assert why in figure.failure
@@ -62,6 +70,12 @@ def test_tasks(two_workers: Cluster) -> None:
 def test_tasks_that_fail(two_workers: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "_make", refuse)
     assert measure.tasks(two_workers, "cpu", EFFORT).failure == "not today"
+
+
+def test_tasks_of_a_worker_that_has_ended(two_workers: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "addresses", lambda client: ["tcp://127.0.0.1:1"])
+    monkeypatch.setattr(measure, "TASKS_LIMIT_S", 0.1)
+    assert measure.tasks(two_workers, "cpu", EFFORT).failure == "they were not done within 0.1 s"
 
 
 def test_workers_are_in_the_order_of_their_names(two_workers: Cluster) -> None:

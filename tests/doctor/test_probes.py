@@ -54,7 +54,7 @@ def test_every_probe_gives_a_rate_and_leaves_nothing(side: str, name: str, effor
     opened = len(os.listdir("/proc/self/fd"))
     try:
         bench.prepare(probe, effort)
-        per_s = bench.measure(time.time(), effort.window_s)
+        per_s = bench.measure(time.monotonic(), effort.window_s)
     except StorageError as error:
         assert "keeps its files in memory" in str(error)  # where the tests' folder is a tmpfs
         assert name == "disk, reading"
@@ -100,12 +100,22 @@ def test_a_rate_is_work_over_time() -> None:
 
     bench.prepare(Probe("turning", "turn", prepared), Effort())
     assert steps == 1
-    start = time.time() + 0.05
+    start = time.monotonic() + 0.05
     per_s = bench.measure(start, 0.1)
-    assert time.time() >= start + 0.1
+    assert time.monotonic() >= start + 0.1
     assert 100 < per_s <= 500
     assert 2 < steps <= 11
     bench.release()
+
+
+def test_a_clock_that_is_set_back_delays_nothing(effort: Effort, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.prepare(probes_host.PROBES[0], effort)
+    monkeypatch.setattr(time, "time", lambda: -1e3)
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    assert bench.measure(time.monotonic() + 0.01, 0) > 0
+    bench.release()
+    assert slept == [pytest.approx(0.01, abs=0.01)]
 
 
 @pytest.mark.skipif(look.file_system("/dev/shm") != "tmpfs", reason="there is no tmpfs here")
@@ -124,7 +134,7 @@ def test_work_that_ends_ends_the_measurement() -> None:
         yield lambda: left.pop(0)
 
     bench.prepare(Probe("ending", "step", prepared), Effort())
-    assert bench.measure(time.time(), 60) > 0
+    assert bench.measure(time.monotonic(), 60) > 0
     assert left == []
     bench.release()
 
@@ -138,7 +148,7 @@ def test_a_probe_that_cannot_be_made_ready_leaves_the_next_one_alone(effort: Eff
     with pytest.raises(OSError, match="no such thing"):
         bench.prepare(Probe("failing", "B", failing), effort)
     bench.prepare(probes_host.PROBES[0], effort)
-    assert bench.measure(time.time(), 0) > 0
+    assert bench.measure(time.monotonic(), 0) > 0
     bench.release()
 
 

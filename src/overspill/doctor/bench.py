@@ -17,9 +17,12 @@ def prepare(probe: Probe, effort: Effort) -> None:
 
 
 def measure(start: float, window_s: float) -> float:
-    """What the worker does in a second, from `start`, a time of this host's clock, for at least `window_s` seconds."""
+    """What the worker does in a second, from `start` for at least `window_s` seconds.
+
+    The start is a time of `time.monotonic`, which all processes of a host share and which nobody sets.
+    """
     step, done = _ready[0], 0.0
-    time.sleep(max(0.0, start - time.time()))
+    time.sleep(max(0.0, start - time.monotonic()))
     begun = time.perf_counter()
     while work := step():
         done += work

@@ -28,6 +28,9 @@ LEAD_OF_WORKER_S = 0.001
 
 TASKS = "tasks of one thread"
 
+TASKS_LIMIT_S = 20
+"""Tasks of a worker that has ended would be waited for forever."""
+
 Watch = Callable[[str], object]
 """Told what is done next."""
 
@@ -67,6 +70,8 @@ def run(client: Client, side: Side, probe: Probe, effort: Effort) -> Figure:
         workers = addresses(client)
         alone = _measured(client, workers[:1], probe, effort, window_s)
         each = _measured(client, workers, probe, effort, window_s) if len(workers) > 1 else alone
+        if not all((*alone, *each)):
+            return Figure(side, probe.name, probe.unit, failure="there is too little free memory for it")
         return Figure(side, probe.name, probe.unit, alone[0], tuple(each))
     except Exception as error:  # of whatever kind: the other figures can still be had
         return Figure(side, probe.name, probe.unit, failure=one_line(error))
@@ -90,7 +95,7 @@ def _measured(client: Client, workers: list[str], probe: Probe, effort: Effort, 
     """What each of `workers` does in a second, all of them at once."""
     try:
         client.run(bench.prepare, probe, effort, workers=workers)
-        start = time.time() + LEAD_S + LEAD_OF_WORKER_S * len(workers)
+        start = time.monotonic() + LEAD_S + LEAD_OF_WORKER_S * len(workers)
         found = client.run(bench.measure, start, window_s, workers=workers)
         return [found[address] for address in workers]
     finally:
@@ -105,10 +110,12 @@ def tasks(started: Cluster, side: Side, effort: Effort) -> Figure:
         worker = addresses(client)[0]
         for count in (effort.tasks // 10 + 1, effort.tasks):  # the first ones set up what the others use
             begun = time.perf_counter()
-            done, _ = wait(client.map(task, range(count), pure=False, workers=[worker]))
+            done, _ = wait(client.map(task, range(count), pure=False, workers=[worker]), timeout=TASKS_LIMIT_S)
             seconds = time.perf_counter() - begun
             if failed := [future for future in done if future.status == "error"]:
                 failed[0].result()
+    except TimeoutError:
+        return Figure(side, TASKS, "tasks", failure=f"they were not done within {TASKS_LIMIT_S} s")
     except Exception as error:
         return Figure(side, TASKS, "tasks", failure=one_line(error))
     per_s = effort.tasks / seconds / threads
