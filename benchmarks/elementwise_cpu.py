@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import dask.array as da
+import memory_use
 import numpy as np
 import record
 from distributed import wait
 
-import memory
 import overspill as osp
 from overspill.units import format_nbytes, parse_nbytes
 
@@ -99,7 +99,7 @@ def fused_mean(expression: Callable[[Any], Any], x: da.Array) -> da.Array:
 def peak_nbytes(y: da.Array) -> dict[str, int]:
     """What computing `y` takes, of all processes together, measured and planned."""
     plan = osp.plan(y)
-    with memory.sampled(interval_s=0.02) as peak:
+    with memory_use.sampled(interval_s=0.02) as peak:
         y.compute()
     return {"measured": peak.nbytes, "planned": plan.peak_host_nbytes}
 

@@ -14,11 +14,11 @@ import time
 from collections.abc import Callable
 
 import dask.array as da
+import memory_use
 import numpy as np
 import record
 from distributed import wait
 
-import memory
 import overspill as osp
 
 WORKERS = 2
@@ -38,7 +38,7 @@ def main() -> None:
         product = osp.matmul(a, b)
         plan = osp.plan(product)
         print(plan, end="\n\n")
-        with memory.sampled() as peak:
+        with memory_use.sampled() as peak:
             result = product.persist()
             wait(result)
         print(

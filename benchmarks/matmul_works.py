@@ -14,6 +14,7 @@ import dask.array as da
 import gemm_rate
 import matmul_matrices
 import matmul_peers
+import memory_use
 import numpy as np
 from contenders import Limits
 from distributed import Client
@@ -22,7 +23,6 @@ from matmul_peers import Size, rates
 from numpy.typing import NDArray
 from spill_works import held, timed
 
-import memory
 import overspill as osp
 from overspill import backend, machine
 from overspill.memory import ledger
@@ -46,7 +46,7 @@ def on_host(
 ) -> dict[str, Any]:
     """Operands and result in tiles, on the first `gpus` GPUs or all: what was planned, and what it came to."""
     gpus, device_nbytes = gpus or len(backend.gpus()), device_nbytes or size.device_nbytes
-    context_nbytes, before = memory.context_nbytes(), memory.on_gpus_nbytes()
+    context_nbytes, before = memory_use.context_nbytes(), memory_use.on_gpus_nbytes()
     client = started(stack, gpus, device_nbytes)
     start = time.perf_counter()
     a, b = (held(client, osp.to_host(matmul_matrices.array("numpy", name, size.n, size.chunk, dtype))) for name in "AB")
@@ -64,7 +64,7 @@ def of_type(stack: ExitStack, size: Size, *, dtype: str) -> dict[str, Any]:
 def on_device(stack: ExitStack, size: Size) -> dict[str, Any]:
     """Operands and result in CuPy chunks, with as much of the GPUs as this library takes by default."""
     gpus = len(backend.gpus())
-    context_nbytes, before = memory.context_nbytes(), memory.on_gpus_nbytes()
+    context_nbytes, before = memory_use.context_nbytes(), memory_use.on_gpus_nbytes()
     client = started(stack, gpus, None)
     a, b = cupy_operands(client, size.n, size.device_chunk)
     found = planned_and_done(client, a, b, size.repeats, [context_nbytes + nbytes for nbytes in before])
@@ -85,7 +85,7 @@ def planned_and_done(client: Client, a: da.Array, b: da.Array, repeats: int, oth
     """The product's plan, its times, and bytes on a GPU as the driver tells, less those that `others` take there."""
     plan = osp.plan(osp.matmul(a, b))
     client.run(ledger.reset)
-    with memory.sampled(lambda: max(map(sub, memory.on_gpus_nbytes(), others)), interval_s=0.02) as peak:
+    with memory_use.sampled(lambda: max(map(sub, memory_use.on_gpus_nbytes(), others)), interval_s=0.02) as peak:
         c, seconds = timed(client, lambda: _product(client, osp.matmul(a, b)), repeats, ENOUGH_S)
     dtype, (product,) = a.dtype.name, plan.products
     resident_nbytes = plan.persisted.on_device_nbytes // plan.workers

@@ -13,6 +13,7 @@ from typing import Any
 import contenders
 import dask.array as da
 import links
+import memory_use
 import numpy as np
 from contenders import Limits
 from distributed import Client, Future, futures_of, wait
@@ -21,7 +22,6 @@ from sparse_stream_by_hand import by_hand
 from sparse_stream_matrix import Size, check, matrix, vector
 from spill_works import held, speeds, timed
 
-import memory
 from overspill import backend
 from overspill.memory import ledger
 
@@ -30,8 +30,8 @@ def overspill(stack: ExitStack, limits: Limits, size: Size) -> dict[str, Any]:
     """Tiles that go up within the tasks that multiply them."""
     client = stack.enter_context(contenders.overspill(limits))
     client.run(_touch)
-    before = memory.on_gpus_nbytes()  # contexts, which are no arrays
-    with memory.sampled(lambda: max(map(sub, memory.on_gpus_nbytes(), before)), interval_s=0.02) as peak:
+    before = memory_use.on_gpus_nbytes()  # contexts, which are no arrays
+    with memory_use.sampled(lambda: max(map(sub, memory_use.on_gpus_nbytes(), before)), interval_s=0.02) as peak:
         found = multiply_tiles(client, size, "cupy")
     assert found["uploaded_nbytes"] >= found["nbytes"] * (1 + size.repeats), f"went up: {found['uploaded_nbytes']}"
     used = {"peak_device_nbytes": peak.nbytes, "limit_nbytes": limits.nbytes}

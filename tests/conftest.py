@@ -4,8 +4,6 @@ import gc
 import importlib
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +12,9 @@ from types import ModuleType
 import psutil
 import pytest
 
-from cases import environment
 from overspill import backend, memory
 from overspill.cluster import Cluster
-from two_workers import attached
+from two_workers import Program, attached
 
 
 def pytest_configure() -> None:
@@ -43,28 +40,19 @@ def xp(request: pytest.FixtureRequest) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def two_processes() -> Iterator[str]:
-    """The scheduler's address of two workers for all modules, since starting them takes seconds.
+def two_processes() -> Iterator[Program]:
+    """Two workers for all modules, since starting them takes seconds.
 
-    The scheduler has a process of its own, and one that hears no Ctrl-C: here it would log, allocate and change the
-    environment beside tests that look at such things.
+    The scheduler has a process of its own: here it would log, allocate and change the environment beside tests that
+    look at such things.
     """
-    program = [sys.executable, str(Path(__file__).with_name("two_workers.py"))]
-    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(program, text=True, env=environment(), start_new_session=True, **streams) as running:
-        assert running.stdout
-        address = running.stdout.readline().strip()
-        assert address, f"{program[-1]} ended before its workers had started"
-        yield address
-        try:
-            running.communicate(timeout=60)
-        except subprocess.TimeoutExpired:
-            os.killpg(running.pid, signal.SIGKILL)
-            raise
+    program = Program()
+    yield program
+    program.end()
 
 
 @pytest.fixture(scope="module")
-def two_workers(two_processes: str) -> Iterator[Cluster]:
+def two_workers(two_processes: Program) -> Iterator[Cluster]:
     """Two workers that no test may kill: the default cluster, from now on, of the module's other tests too."""
     with attached(two_processes) as found:
         yield found

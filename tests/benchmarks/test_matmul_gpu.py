@@ -95,7 +95,7 @@ def test_operations() -> None:
 def test_products_over_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     works, matrices, held = module("matmul_works"), module("matmul_matrices"), module("spill_works").held
     readings = iter([[7000, 300], [8000, 900]])
-    monkeypatch.setattr(module("memory"), "on_gpus_nbytes", lambda: next(readings, [7500, 100]))
+    monkeypatch.setattr(module("memory_use"), "on_gpus_nbytes", lambda: next(readings, [7500, 100]))
     monkeypatch.setattr(backend, "gpus", tuple)
     with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0") as client:
         a, b = (held(client, matrices.array("numpy", name, N, 100, "float32")) for name in "AB")
@@ -109,7 +109,7 @@ def test_products_over_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_a_process_takes_without_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory, readings = module("memory"), iter([[100, 5], [700, 5]] * 2)
+    memory, readings = module("memory_use"), iter([[100, 5], [700, 5]] * 2)
     monkeypatch.setattr(memory, "on_gpus_nbytes", lambda: next(readings))
     monkeypatch.setattr(memory, "LOADED", "print(flush=True); input()")
     assert memory.context_nbytes() == 600

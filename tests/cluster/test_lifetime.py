@@ -20,6 +20,7 @@ from overspill.errors import ClusterError, UsageError
 from overspill.memory import tile
 from overspill.planning.resources import active
 from overspill.units import parse_nbytes
+from two_workers import Program
 
 CLUSTER_FILES = Path(__file__).parents[2] / "cluster"
 MIB = 2**20
@@ -177,8 +178,8 @@ class TestRefusals:
 
     # Distributed itself leaves a socket open when its scheduler cannot listen.
     @pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
-    def test_scheduler_port_that_is_taken(self, two_processes: str) -> None:
-        port = int(two_processes.rpartition(":")[2])
+    def test_scheduler_port_that_is_taken(self, two_processes: Program) -> None:
+        port = int(two_processes.address.rpartition(":")[2])
         with pytest.raises(ClusterError, match="did not start: .*in use"):
             started(scheduler_port=port)
 

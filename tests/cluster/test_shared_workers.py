@@ -5,7 +5,7 @@ import time
 from distributed import Event
 
 from overspill.memory import tile
-from two_workers import attached
+from two_workers import Program, attached
 
 
 def hold(name: str) -> None:
@@ -13,7 +13,7 @@ def hold(name: str) -> None:
     time.sleep(600)
 
 
-def test_tasks_left_by_a_failed_test_hold_nobody_up(two_processes: str) -> None:
+def test_tasks_left_by_a_failed_test_hold_nobody_up(two_processes: Program) -> None:
     names = ["first", "second"]
     with attached(two_processes) as before:
         futures = before.client.map(hold, names)
