@@ -1,5 +1,6 @@
 """Programs run one after another, each with the machine to itself, whatever becomes of them."""
 
+import argparse
 import contextlib
 import json
 import os
@@ -16,6 +17,25 @@ import psutil
 LARGEST_MESSAGE = 400
 
 TEARDOWN_S = 60.0
+
+
+def run(
+    arguments: argparse.Namespace,
+    compete: Callable[[argparse.Namespace], None],
+    compare: Callable[[argparse.Namespace], None],
+) -> None:
+    """Be the one contender that ``--contender`` names, or compare all of them."""
+    if arguments.contender:
+        compete(arguments)
+    else:
+        # Contenders run in sessions of their own, which must end with this one.
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        compare(arguments)
+
+
+def settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was asked for, as it is recorded."""
+    return {key: value for key, value in vars(arguments).items() if key not in ("contender", "results", "only")}
 
 
 def printed_by(arguments: list[str], timeout_s: float) -> dict[str, Any]:

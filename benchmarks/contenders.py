@@ -6,6 +6,7 @@ Stock clusters keep their own defaults, but for the limits, which are those of t
 import importlib
 import importlib.util
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,12 @@ class Limits:
     def workers(self) -> int:
         """Number of workers: one a GPU, or on CPUs always the same."""
         return len(backend.gpus()) if self.device == "cuda" else CPU_WORKERS
+
+
+def visible(gpus: int) -> str:
+    """The first `gpus` of those GPUs that this process may see, as CUDA_VISIBLE_DEVICES names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
+    return ",".join(named.split(",")[:gpus])
 
 
 @contextmanager

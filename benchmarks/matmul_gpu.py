@@ -17,7 +17,6 @@ Writes ``results/matmul_gpu_GPUS.json``; with ``--only`` or ``--n`` the name goe
 
 import argparse
 import os
-import signal
 import statistics
 import sys
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Any
 
 import agreement
 import apart
+import contenders
 import matmul_works
 import record
 from matmul_peers import Size
@@ -47,14 +47,8 @@ def main() -> None:
     """Run what the arguments ask for."""
     arguments = parser().parse_args()
     if arguments.gpus:  # before anything looks for GPUs
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(arguments.gpus)))
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(visible.split(",")[: arguments.gpus])
-    if arguments.contender:
-        compete(arguments)
-    else:
-        # Contenders run in sessions of their own, which must end with this one.
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-        compare(arguments)
+        os.environ["CUDA_VISIBLE_DEVICES"] = contenders.visible(arguments.gpus)
+    apart.run(arguments, compete, compare)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,7 +73,7 @@ def compare(arguments: argparse.Namespace) -> None:
     gpus = len(backend.gpus())
     if gpus == 0 or (arguments.gpus or 0) > gpus:
         sys.exit(f"{arguments.gpus or 'some'} GPUs are needed, this process sees {gpus}")
-    settings = {key: value for key, value in vars(arguments).items() if key not in ("contender", "results", "only")}
+    settings = apart.settings(arguments)
     settings["gpus"] = gpus
     if arguments.n is None:  # rows tell
         del settings["n"]

@@ -1,6 +1,5 @@
 """What the benchmark of products computes, and who: each contender returns its figures once its product is checked."""
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -73,11 +72,8 @@ def on_device(stack: ExitStack, size: Size) -> dict[str, Any]:
 
 def started(stack: ExitStack, gpus: int, device_nbytes: int | None) -> Client:
     """This library's cluster on the first `gpus` GPUs that this process sees."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
     budgets = {"memory": host_nbytes(), "device_memory": device_nbytes}
-    cluster = osp.cluster(
-        gpu=True, CUDA_VISIBLE_DEVICES=",".join(visible.split(",")[:gpus]), dashboard_address=None, **budgets
-    )
+    cluster = osp.cluster(gpu=True, CUDA_VISIBLE_DEVICES=contenders.visible(gpus), dashboard_address=None, **budgets)
     return stack.enter_context(cluster).client
 
 

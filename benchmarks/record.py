@@ -1,12 +1,9 @@
 """What every benchmark records beside its figures: the machine, the versions, every repetition."""
 
-import contextlib
 import json
-import os
 import platform
 import statistics
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -31,29 +28,14 @@ def where() -> dict[str, Any]:
     """The machine and the versions of what ran on it."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "processor": _processor(),
+        "processor": machine.processor(),
         "cores": machine.cpu_count(),
         "gpus": [gpu.name for gpu in backend.gpus()],
         "kernel": platform.release(),
-        "versions": packages() | _peers(),
+        "versions": packages() | machine.installed(PEERS),
     }
 
 
 def spread(seconds: list[float]) -> str:
     """Minimum, median and maximum, for a table."""
     return f"{min(seconds):7.3f} {statistics.median(seconds):7.3f} {max(seconds):7.3f}"
-
-
-def _peers() -> dict[str, str]:
-    found = {}
-    for name in PEERS:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or os.uname().machine

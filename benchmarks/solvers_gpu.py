@@ -8,7 +8,6 @@ all contenders of a work agree on the eigenvalue or the residual. Writes ``resul
 """
 
 import argparse
-import signal
 import statistics
 import sys
 from pathlib import Path
@@ -37,17 +36,12 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=record.RESULTS, help="directory for the JSON file")
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.contender:
-        compete(arguments)
-    else:
-        # Contenders run in sessions of their own, which must end with this one.
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-        compare(arguments)
+    apart.run(arguments, compete, compare)
 
 
 def compare(arguments: argparse.Namespace) -> None:
     """Let every contender do every work, one after the other, and record it."""
-    settings = {key: value for key, value in vars(arguments).items() if key not in ("contender", "results", "only")}
+    settings = apart.settings(arguments)
     outcomes: dict[str, dict[str, Any]] = {}
     print(f"{'work':<8}{'contender':<20}{'ms an iteration':>16}   times the first's", flush=True)
     for work in arguments.only.split(",") if arguments.only else solver_works.WORKS:

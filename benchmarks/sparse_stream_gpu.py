@@ -11,7 +11,6 @@ before times count. Writes ``results/sparse_stream_gpu.json``, on two GPUs ``res
 
 import argparse
 import os
-import signal
 import statistics
 import sys
 from pathlib import Path
@@ -22,7 +21,7 @@ import apart
 import record
 import sparse_stream_matrix
 import sparse_stream_works
-from contenders import Limits
+from contenders import Limits, visible
 
 from overspill.units import format_nbytes, parse_nbytes
 
@@ -41,14 +40,8 @@ def main() -> None:
     """Run what the arguments ask for."""
     arguments = parser().parse_args()
     # Before anything looks for GPUs.
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(arguments.gpus)))
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(visible.split(",")[: arguments.gpus])
-    if arguments.contender:
-        compete(arguments)
-    else:
-        # Contenders run in sessions of their own, which must end with this one.
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-        compare(arguments)
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible(arguments.gpus)
+    apart.run(arguments, compete, compare)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
 
 def compare(arguments: argparse.Namespace) -> None:
     """Let every contender multiply, one after the other, and record it."""
-    settings = {key: value for key, value in vars(arguments).items() if key not in ("contender", "results", "only")}
+    settings = apart.settings(arguments)
     settings["dtype"] = "float64"
     name = "sparse_stream_gpu" + (f"_{arguments.gpus}" if arguments.gpus > 1 else "")
     found: dict[str, Any] = {}

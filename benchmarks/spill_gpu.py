@@ -12,7 +12,6 @@ and the disk the lower one.
 import argparse
 import contextlib
 import os
-import signal
 import statistics
 import sys
 import time
@@ -63,19 +62,14 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = arguments.gpus
-    if arguments.contender:
-        compete(arguments)
-    else:
-        # Contenders run in sessions of their own, which must end with this one.
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-        compare(arguments)
+    apart.run(arguments, compete, compare)
 
 
 def compare(arguments: argparse.Namespace) -> None:
     """Let every contender do every work, one after the other, and record it."""
     works = arguments.only.split(",") if arguments.only else [*spill_works.WORKS, OVERHEAD]
     name = f"spill_{arguments.device}" + (f"_{'_'.join(works)}" if arguments.only else "")
-    settings = {key: value for key, value in vars(arguments).items() if key not in ("contender", "results", "only")}
+    settings = apart.settings(arguments)
     outcomes: dict[str, dict[str, Any]] = {}
     begin = time.perf_counter()
     print(f"{'work':<13}{'contender':<17}{'bytes':>9}  first s  median s     GB/s", flush=True)

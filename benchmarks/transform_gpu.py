@@ -11,7 +11,6 @@ Writes ``results/transform_gpu.json``.
 
 import argparse
 import dataclasses
-import signal
 import statistics
 import sys
 from pathlib import Path
@@ -43,18 +42,13 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=record.RESULTS, help="directory for the JSON file")
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.contender:
-        compete(arguments)
-    else:
-        # Contenders run in sessions of their own, which must end with this one.
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-        compare(arguments)
+    apart.run(arguments, compete, compare)
 
 
 def compare(arguments: argparse.Namespace) -> None:
     """Let every contender do every work, one after the other, and record it."""
     works = arguments.only.split(",") if arguments.only else list(transform_works.WORKS)
-    settings = {key: value for key, value in vars(arguments).items() if key not in ("contender", "results", "only")}
+    settings = apart.settings(arguments)
     outcomes: dict[str, dict[str, Any]] = {}
     print(f"{'work':<10}{'contender':<17}{'bytes':>9}  first s  median s     GB/s  of the link", flush=True)
     for work in works:

@@ -5,11 +5,13 @@ The built-in figures are conservative: an H200's are 9/10 of what one server mea
 card's. A core's are those of arrays just made: their pages are touched for the first time as they are written.
 """
 
+import contextlib
 import os
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
@@ -60,6 +62,15 @@ def driver_in(text: str) -> str:
     """
     found = re.search(r"^NVRM version:.*?\s(\d+\.[\d.]+)\s", text, re.M)
     return found[1] if found else ""
+
+
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """Versions of those packages that are installed."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def this_machine(*, gpus: bool) -> profile.Machine:

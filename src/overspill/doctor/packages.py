@@ -1,10 +1,12 @@
 """Which packages are installed, and whether they agree on each other's versions."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+
+from overspill import machine
 
 REQUIRED = ("overspill", "dask", "distributed", "numpy", "scipy", "zarr", "bokeh")
 
@@ -27,13 +29,7 @@ OPTIONAL = (
 
 def installed() -> dict[str, str]:
     """Versions by name, of those packages that are installed."""
-    found = {}
-    for name in (*REQUIRED, *OPTIONAL):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return machine.installed((*REQUIRED, *OPTIONAL))
 
 
 def requirements(names: Iterable[str]) -> dict[str, list[str]]:

@@ -5,7 +5,6 @@ import platform
 import sys
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,13 +99,7 @@ def inputs(params: Any) -> dict[str, list[int]]:
 
 def packages() -> dict[str, str]:
     """Versions of what computes, as far as it is installed."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version()} | machine.installed(_PACKAGES)
 
 
 def describe_machine() -> dict[str, Any]:
