@@ -1,12 +1,9 @@
 """`matmul` on a cluster of GPU workers: one test body for one GPU and for several."""
 
-import os
-import signal
 from collections.abc import Iterator
 from typing import Any
 
 import dask.array as da
-import numpy as np
 import pytest
 from distributed import futures_of, wait
 
@@ -78,14 +75,3 @@ def test_tiles_go_from_gpu_workers_to_the_client_as_handles(gpu_workers: Cluster
     tile = futures_of(osp.matmul(a, b, chunks=(700, 1100)).persist())[0].result()
     assert is_tile(tile)
     assert tile.shape == (700, 1100)
-
-
-@pytest.mark.multi_gpu
-def test_a_gpu_worker_that_is_killed_costs_only_time() -> None:
-    a, b = operands()
-    expected = a.compute(), b.compute()
-    with osp.cluster(gpu=True, memory="4GiB", device_memory=DEVICE_MEMORY, dashboard_address=None) as started:
-        c = osp.matmul(a, b, chunks=(350, 275)).persist()
-        victim = next(iter(started.client.run(os.getpid).values()))
-        os.kill(victim, signal.SIGKILL)
-        assert_product(np.asarray(c.compute()), *expected)

@@ -13,6 +13,7 @@ from distributed import Nanny, Worker
 from distributed.worker_state_machine import ExecuteFailureEvent, SecedeEvent, StateMachineEvent
 
 from overspill.cluster.admission import Admission
+from overspill.cluster.endings import watch
 from overspill.errors import MemoryBudgetError
 from overspill.memory.store import Store
 from overspill.memory.store.parcel import Recipient, outgoing
@@ -127,7 +128,8 @@ async def _in(executor: ThreadPoolExecutor, function: Callable[..., T], *argumen
 
 
 class SpillingNanny(Nanny):
-    """The nanny of a worker that spills."""
+    """The nanny of a worker that spills, and the first to hear of its death."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "worker_class": SpillingWorker})
+        watch(self)

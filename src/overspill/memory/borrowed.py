@@ -37,11 +37,17 @@ def borrow(handle: Handle) -> Lease:
 def purge() -> None:
     """Drop the idle mappings whose owner has given the memory back or is gone."""
     with _lock:
-        for file, segment in list(_mapped.items()):
-            if not segment.leases and (segment.truncated or not _alive(segment.owner)):
-                del _mapped[file]
-                registry.remove(segment)
-                segment.close()
+        idle = [
+            file
+            for file, segment in _mapped.items()
+            if not segment.leases and (segment.truncated or not _alive(segment.owner))
+        ]
+        dropped = [_mapped.pop(file) for file in idle]
+        for segment in dropped:
+            registry.remove(segment)
+    # Not under the lock: taking back a dead worker's memory may take the system seconds, and others borrow meanwhile.
+    for segment in dropped:
+        segment.close()
 
 
 def _alive(pid: int) -> bool:
