@@ -42,6 +42,7 @@ SUBJECTS = {
             "one": "one GPU, float64",
             "types": "other types, operands and result in host memory",
             "scaling": "float64 in host memory, by the number of GPUs",
+            "killed": "float64, operands made and multiplied, a worker killed when half of the product is there",
             "peak": "cupy.matmul of 16384² in the memory of all GPUs at once",
         },
     ),
@@ -105,8 +106,9 @@ def right_of(row: Row, unit: str) -> str:
         return ""
     data = "" if row.nbytes is None else f" of {format_nbytes(row.nbytes)}"
     limit = "" if row.limit_nbytes is None else f", limit {format_nbytes(row.limit_nbytes)}"
+    undisturbed = "" if row.undisturbed_s is None else f", undisturbed {figure(row.undisturbed_s, 's')}"
     trouble = "" if row.trouble is None else f"\n{row.trouble}"
-    return figure(row.middle, unit) + data + limit + trouble
+    return figure(row.middle, unit) + data + limit + undisturbed + trouble
 
 
 def figure(value: float, unit: str) -> str:
@@ -122,8 +124,9 @@ def number(value: float) -> str:
 
 def caption(figures: Mapping[str, Any], panels: Sequence[Panel]) -> tuple[str, ...]:
     """Lines: where, when and on what it was measured; which way is better; how to read the marks."""
-    units = [BETTER[unit] for unit in dict.fromkeys(panel.unit for panel in panels)]
     rows = [row for panel in panels for row in panel.rows]
+    shown = [panel for panel in panels if any(row.middle is not None for row in panel.rows)]
+    units = [BETTER[unit] for unit in dict.fromkeys(panel.unit for panel in shown)]
     marks = ["bars: medians"]
     if any(row.repetitions for row in rows):
         marks.append("dots: repetitions")

@@ -4,8 +4,11 @@
 
 ``host``: operands and result in host memory, float64, within a budget on each GPU. ``device``: all in GPU memory.
 ``one``: the same on one GPU, with 8 GiB of it. ``types``: float32, float16 and complex64 in host memory. ``scaling``:
-on one, two, four GPUs. ``peak``: `cupy.matmul` of 16384² for five seconds on all GPUs at once, which is measured right
-after each product of this library's as well, in the same workers.
+on one, two, four GPUs. ``killed``: operands made in host memory, then multiplied, on all GPUs; the process of one of
+them is ended by SIGKILL when half of the output tiles are there, and the seconds of the whole run are recorded beside
+those of one that nobody disturbs, both after a first one. Stock Dask does it in GPU memory. ``peak``: `cupy.matmul` of
+16384² for five seconds on all GPUs at once, which is measured right after each product of this library's as well, in
+the same workers.
 
 Each contender runs in a process of its own. Its product is compared with NumPy where 96 rows and columns cross, and its
 sum with what it must be, before times count. The first product begins with operands that no GPU has seen, except that
@@ -126,6 +129,8 @@ def line(work: str, contender: str, outcomes: dict[str, Any]) -> str:
     found, start = outcomes[contender], f"{work:<9}{contender:<26}"
     if "failed" in found:
         return f"{start}{found['failed'].splitlines()[0]}"
+    if "killed_s" in found:
+        return f"{start}{found['n']:>6} {told_of_kill(found)}"
     seconds = f"{'':>18}"
     if "first_s" in found:
         seconds = f"{found['first_s']:8.2f}  {statistics.median(found['warm_s'] or [found['first_s']]):8.3f}"
@@ -136,6 +141,13 @@ def line(work: str, contender: str, outcomes: dict[str, Any]) -> str:
         used = format_nbytes(found["peak_device_nbytes"]), format_nbytes(found["planned_device_nbytes"])
         planned = f"  {found['predicted_s']:8.3f} s, {used[0]} of {used[1]} planned on a GPU"
     return f"{start}{found['n']:>6} {seconds}  {found['tflop_per_s']:7.1f}{share}{planned}"
+
+
+def told_of_kill(found: dict[str, Any]) -> str:
+    """What a killed worker cost."""
+    kill = found["kill"]
+    seconds = f"{found['killed_s']:8.2f} s, undisturbed {found['undisturbed_s']:.2f} s: {found['ratio']:.2f} times that"
+    return f"{seconds}; worker {kill['worker']} killed at {kill['tiles_there']} of {kill['tiles']} tiles"
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
 """What the benchmark of products computes, and who: each contender returns its figures once its product is checked."""
 
+import operator
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
-from operator import sub
 from typing import Any
 
 import contenders
 import dask.array as da
 import gemm_rate
+import matmul_killed
 import matmul_matrices
 import matmul_peers
 import memory_use
@@ -48,7 +49,7 @@ def on_host(
     context_nbytes, before = memory_use.context_nbytes(), memory_use.on_gpus_nbytes()
     client = started(stack, gpus, device_nbytes)
     start = time.perf_counter()
-    a, b = (held(client, osp.to_host(matmul_matrices.array("numpy", name, size.n, size.chunk, dtype))) for name in "AB")
+    a, b = host_operands(client, size.n, size.chunk, dtype)
     found = {"made_s": time.perf_counter() - start, "gpus": gpus, "limit_nbytes": device_nbytes}
     found |= planned_and_done(client, a, b, size.repeats, [context_nbytes + nbytes for nbytes in before])
     return found | {"peak_tflop_per_s": sum(gemm_rate.of_workers(client, dtype))}
@@ -81,7 +82,9 @@ def planned_and_done(client: Client, a: da.Array, b: da.Array, repeats: int, oth
     """The product's plan, its times, and bytes on a GPU as the driver tells, less those that `others` take there."""
     plan = osp.plan(osp.matmul(a, b))
     client.run(ledger.reset)
-    with memory_use.sampled(lambda: max(map(sub, memory_use.on_gpus_nbytes(), others)), interval_s=0.02) as peak:
+    with memory_use.sampled(
+        lambda: max(map(operator.sub, memory_use.on_gpus_nbytes(), others)), interval_s=0.02
+    ) as peak:
         c, seconds = timed(client, lambda: _product(client, osp.matmul(a, b)), repeats, ENOUGH_S)
     dtype, (product,) = a.dtype.name, plan.products
     resident_nbytes = plan.persisted.on_device_nbytes // plan.workers
@@ -98,14 +101,42 @@ def planned_and_done(client: Client, a: da.Array, b: da.Array, repeats: int, oth
 def stock(stack: ExitStack, size: Size, *, cluster: Any, spilling: bool) -> dict[str, Any]:
     """CuPy chunks on dask-cuda: smaller ones, of a smaller product, where they have to spill."""
     scale = size.stock_scale if spilling else 1.0
-    n = max(size.device_chunk, round(size.n * scale / size.device_chunk) * size.device_chunk)
-    default_nbytes = int(machine.DEVICE_FRACTION * min(gpu.nbytes for gpu in backend.gpus()))
-    limit_nbytes = int(size.device_nbytes * scale**2) if spilling else default_nbytes
+    n = scaled(size, scale)
+    limit_nbytes = int(size.device_nbytes * scale**2) if spilling else default_nbytes()
     client = stack.enter_context(cluster(Limits("cuda", limit_nbytes, host_nbytes())))
     a, b = cupy_operands(client, n, size.device_chunk)
     c, seconds = timed(client, lambda: _product(client, a @ b), size.repeats, ENOUGH_S)
     limit = {"limit_nbytes": limit_nbytes} if spilling else {}
     return rates(n, "float64", seconds) | limit | {"gpus": len(backend.gpus()), **check(client, c)}
+
+
+def killed(stack: ExitStack, size: Size) -> dict[str, Any]:
+    """Operands made in tiles and multiplied into tiles, on all GPUs, the worker of one of them killed half-way."""
+    client = started(stack, len(backend.gpus()), size.device_nbytes)
+    found = {"limit_nbytes": size.device_nbytes}
+    return found | without_one(
+        client, size.n, partial(host_operands, client, size.n, size.chunk, "float64"), osp.matmul
+    )
+
+
+def stock_killed(stack: ExitStack, size: Size) -> dict[str, Any]:
+    """The same on dask-cuda with TCP, in GPU memory, smaller."""
+    n = scaled(size, size.stock_scale)
+    client = stack.enter_context(contenders.stock(Limits("cuda", default_nbytes(), host_nbytes())))
+    return without_one(client, n, partial(cupy_operands, client, n, size.device_chunk), operator.matmul)
+
+
+def without_one(client: Client, n: int, make: matmul_killed.Make, multiply: matmul_killed.Multiply) -> dict[str, Any]:
+    """What runs took in which a worker was killed and was not, once the product of the former is found right."""
+    c, found = matmul_killed.compared(client, make, multiply)
+    about = {"n": n, "dtype": c.dtype.name, "nbytes": 3 * c.nbytes, "gpus": len(backend.gpus())}
+    return about | found | check(client, c)
+
+
+def host_operands(client: Client, n: int, chunk: int, dtype: str) -> tuple[da.Array, da.Array]:
+    """Both operands, held in tiles."""
+    a, b = (held(client, osp.to_host(matmul_matrices.array("numpy", name, n, chunk, dtype))) for name in "AB")
+    return a, b
 
 
 def cupy_operands(client: Client, n: int, chunk: int) -> tuple[da.Array, da.Array]:
@@ -124,6 +155,16 @@ def check(client: Client, c: da.Array) -> dict[str, float]:
 
     total = client.compute(c.sum(dtype=np.result_type(c.dtype, np.float64))).result()
     return matmul_matrices.check(c.shape[0], c.dtype.name, complex(backend.to_numpy(total)), elements)
+
+
+def scaled(size: Size, scale: float) -> int:
+    """Rows of a matrix that is smaller by `scale`, in whole chunks."""
+    return max(size.device_chunk, round(size.n * scale / size.device_chunk) * size.device_chunk)
+
+
+def default_nbytes() -> int:
+    """What this library would take of each GPU if not told otherwise."""
+    return int(machine.DEVICE_FRACTION * min(gpu.nbytes for gpu in backend.gpus()))
 
 
 def host_nbytes() -> int:
@@ -180,6 +221,7 @@ WORKS: dict[str, dict[str, Work]] = {
     },
     "types": {f"overspill, {dtype}": partial(of_type, dtype=dtype) for dtype in TYPES},
     "scaling": {},
+    "killed": {"overspill": killed, "stock dask, TCP": stock_killed},
     "peak": {dtype: partial(peak, dtype=dtype) for dtype in ("float64", *TYPES)},
 }
 """Contenders by work; those that scale depend on how many GPUs there are."""

@@ -43,6 +43,8 @@ class Row:
         Seconds that the plan gave, and the median of those that it took.
     planned_nbytes, in_use_nbytes
         Most bytes on a GPU: by the plan, and by the driver.
+    undisturbed_s
+        Seconds of the same work when nobody was killed on the way.
     trouble
         Why it failed, or how it ended after all.
     """
@@ -61,6 +63,7 @@ class Row:
     measured_s: float | None = None
     planned_nbytes: int | None = None
     in_use_nbytes: int | None = None
+    undisturbed_s: float | None = None
     trouble: str | None = None
 
 
@@ -120,11 +123,10 @@ def _contest(work: str, found: Mapping[str, Mapping[str, Any]]) -> Iterable[Pane
     if "seconds" in found:  # a race, and what it was run on
         yield _race(work, found["seconds"], None)
         return
-    timed = {name: one for name, one in found.items() if {"failed", "warm_s", "tflop_per_s"} & one.keys()}
+    timed = {name: one for name, one in found.items() if {"failed", "warm_s", "tflop_per_s", "killed_s"} & one.keys()}
     if timed:
-        products = any("flop" in one for one in timed.values())
         rows = tuple(_row(contender, one) for contender, one in timed.items())
-        yield Panel(work, "TFLOP/s" if products else "GB/s", rows, _ruler(timed))
+        yield Panel(work, _unit(timed), rows, _ruler(timed))
     if alike := {contender: one["seconds"] for contender, one in found.items() if isinstance(one.get("seconds"), list)}:
         yield _race(work, alike, None)
     for one in found.values():
@@ -147,6 +149,12 @@ def _products(work: str, found: Mapping[str, Any], copying: Line) -> Panel:
     return Panel(work, "GB/s", tuple(rows), copying)
 
 
+def _unit(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """What contenders' figures are counted in."""
+    keys = set().union(*(one.keys() for one in found.values()))
+    return "s" if "killed_s" in keys else "TFLOP/s" if "flop" in keys else "GB/s"
+
+
 def _ruler(found: Mapping[str, Mapping[str, Any]]) -> Line | None:
     """What the links carry, or what the GPUs reach in their own memory; none where that differs between contenders."""
     if links := [one["link_gb_per_s"] for one in found.values() if "link_gb_per_s" in one]:
@@ -158,6 +166,9 @@ def _ruler(found: Mapping[str, Mapping[str, Any]]) -> Line | None:
 def _row(contender: str, found: Mapping[str, Any]) -> Row:
     if "failed" in found:
         return Row(contender, None, trouble=f"failed: {found['failed'].splitlines()[0]}")
+    if "killed_s" in found:
+        about = {name: found[name] for name in ("n", "nbytes", "gpus", "undisturbed_s")}
+        return Row(contender, found["killed_s"], limit_nbytes=found.get("limit_nbytes"), **about)
     if "warm_s" not in found:
         return Row(contender, found["tflop_per_s"], n=found["n"], gpus=found["gpus"])
     alone = found["gpus"] * found["one_gpu_tflop_per_s"] if "one_gpu_tflop_per_s" in found else None

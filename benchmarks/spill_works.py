@@ -65,13 +65,13 @@ def timed(client: Client, work: Callable[[], Any], repeats: int, enough_s: float
 
     After the first time it is repeated `repeats` times, or fewer if that has taken `enough_s`, but once at least.
     """
-    tasks = _tasks(client)
+    tasks = task_count(client)
     seconds: list[float] = []
     for _ in range(1 + repeats):
         if sum(seconds[1:]) > enough_s:
             break
         result = None
-        while _tasks(client) > tasks:
+        while task_count(client) > tasks:
             time.sleep(0.01)
         start = time.perf_counter()
         result = work()
@@ -84,7 +84,8 @@ def timed_mean(client: Client, x: da.Array, repeats: int) -> tuple[float, list[f
     return timed(client, lambda: float(client.compute(x.mean()).result()), repeats)
 
 
-def _tasks(client: Client) -> int:
+def task_count(client: Client) -> int:
+    """How many tasks the scheduler knows: what is wanted, and what is not yet let go."""
     return int(client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)))
 
 

@@ -106,6 +106,11 @@ def _alone(panel: Panel, row: Row) -> str | None:
     return _part(row.middle, row.alone)
 
 
+def _undisturbed(panel: Panel, row: Row) -> str | None:
+    """How many times as long it took as when nobody was killed."""
+    return _part(row.middle, row.undisturbed_s)
+
+
 def _each(panel: Panel, row: Row) -> str | None:
     """Of one GPU, where their number is what is compared."""
     counts = {one.gpus for one in panel.rows}
@@ -155,6 +160,7 @@ COLUMNS = (
     Column("of the ceiling", _share),
     Column("of single GPUs, summed", _alone),
     Column("a GPU", _each),
+    Column("of undisturbed seconds", _undisturbed),
     Column("planned seconds", _prediction),
     Column("planned bytes on a GPU", _device),
     Column("n", _n),

@@ -5,9 +5,11 @@ import ctypes
 import importlib
 import json
 import math
+import os
 import subprocess
 import sys
 import types
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 from distributed import Client
 
+import overspill as osp
 from cases import environment
 from overspill import backend
 
@@ -284,6 +287,33 @@ def test_different_peaks_are_no_line() -> None:
     assert panel.unit == "TFLOP/s" and [(row.middle, row.repetitions) for row in panel.rows] == [(110.0, ())]
 
 
+def test_a_killed_worker_is_compared_with_none() -> None:
+    works, killed, n = module("matmul_works"), module("matmul_killed"), 1536
+    with osp.cluster(gpu=False, n_workers=2, memory="512MiB", dashboard_address=None) as opened:
+        client, make = opened.client, partial(works.host_operands, opened.client, n, 256, "float64")
+        found = works.without_one(client, n, make, partial(osp.matmul, chunks=128))
+        left = client.run(os.getpid).values()
+    assert found["error"] < 1e-12 and found["n"] == n
+    assert found["killed_s"] == pytest.approx(sum(found["parts"]["killed"].values()))
+    assert found["ratio"] == pytest.approx(found["killed_s"] / found["undisturbed_s"])
+    kill = found["kill"]
+    assert kill["tiles"] == 144 and 72 <= kill["tiles_there"] < 144
+    assert kill["worker"] in ("0", "1") and kill["pid"] not in left
+    told = module("matmul_gpu").line("killed", "overspill", {"overspill": found})
+    assert f"{found['ratio']:.2f} times" in told and f"of {kill['tiles']} tiles" in told
+    (panel,) = module("panels").read("matmul_gpu_4", {"outcomes": {"killed": {"overspill": found}}})
+    (row,) = panel.rows
+    assert (panel.unit, row.middle, row.undisturbed_s) == ("s", found["killed_s"], found["undisturbed_s"])
+    captions = module("captions")
+    assert ", undisturbed " in captions.right_of(row, panel.unit)
+    assert f"{found['ratio']:.2f} of " in module("tables").table(captions.subject("matmul_gpu_4"), [panel])
+    with (
+        Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0") as alone,
+        pytest.raises(killed.TooFewWorkersError, match="there is 1: use two"),
+    ):
+        works.without_one(alone, n, make, osp.matmul)
+
+
 @pytest.mark.gpu
 @pytest.mark.slow
 @pytest.mark.timeout(600)
@@ -294,6 +324,8 @@ def test_the_benchmark_itself(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     outcomes = json.loads((tmp_path / "matmul_gpu_1_4096.json").read_text())["outcomes"]
     assert outcomes.keys() == module("matmul_works").WORKS.keys()
+    alone = outcomes["killed"].pop("overspill")
+    assert "use two" in alone["failed"]
     ours = [one for found in outcomes.values() for name, one in found.items() if name.startswith("overspill")]
     assert len(ours) == 7 and not [one for one in ours if {"failed", "unended"} & one.keys()]
     assert "failed" not in outcomes["one"]["cuBLASXt"]
