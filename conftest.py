@@ -1,4 +1,4 @@
-"""Which modules pytest may look into for examples: those of the CUDA side cannot be imported without cupy."""
+"""Which modules pytest may look into for examples: those that import a package which is not here cannot be imported."""
 
 import importlib.util
 import re
@@ -7,12 +7,12 @@ from pathlib import Path
 ROOT = Path(__file__).parent
 
 
-def cuda_side() -> list[str]:
-    """Modules that import cupy as they are imported themselves."""
+def importing(package: str) -> list[str]:
+    """Modules that import `package` as they are imported themselves."""
     modules = (ROOT / "src").rglob("*.py")
-    return [
-        str(path.relative_to(ROOT)) for path in modules if re.search(r"^(import|from) cupy", path.read_text(), re.M)
-    ]
+    start = re.compile(rf"^(import|from) {package}", re.M)
+    return [str(path.relative_to(ROOT)) for path in modules if start.search(path.read_text())]
 
 
-collect_ignore = [] if importlib.util.find_spec("cupy") else cuda_side()
+absent = [package for package in ("cupy", "distributed_ucxx") if importlib.util.find_spec(package) is None]
+collect_ignore = [path for package in absent for path in importing(package)]

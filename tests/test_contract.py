@@ -39,6 +39,7 @@ MAY_IMPORT_CUPY = (
     "kernels/",
     "linalg/resident/nccl.py",
     "stream/cuda.py",
+    "memory/frames_cuda.py",
     "memory/pinning.py",
     "memory/store/cuda.py",
     "memory/store/memory_cuda.py",

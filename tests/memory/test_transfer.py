@@ -12,12 +12,18 @@ from numpy.typing import NDArray
 from memory.conftest import shared_files
 from overspill import memory
 from overspill.cluster import Cluster
-from overspill.memory.transfer import HANDLE_NBYTES
+from overspill.memory.transfer import HANDLE_NBYTES, SCOPE
 
 HERE = {"address": "tcp://10.0.0.1:1234"}
 SAME_HOST = {"pickle-protocol": 5, "sender": HERE, "recipient": {"address": "tcp://10.0.0.1:999"}}
 OTHER_HOST = {"pickle-protocol": 5, "sender": HERE, "recipient": {"address": "tcp://10.0.0.2:1234"}}
 FORWARDED = SAME_HOST | {"pickle-protocol": 4}
+
+
+def scoped(sender: str | None, recipient: str | None, context: dict[str, Any] = SAME_HOST) -> dict[str, Any]:
+    """`context` with ends that said of themselves what they can open, or, with None, nothing."""
+    said = {"sender": sender, "recipient": recipient}
+    return context | {end: context[end] | {SCOPE: scope} for end, scope in said.items() if scope is not None}
 
 
 def tile(n: int = 50_000) -> NDArray[np.float64]:
@@ -40,8 +46,26 @@ def test_on_a_host_a_tile_is_a_handle() -> None:
     assert sent < 1000
 
 
+def test_what_ends_say_of_themselves_counts_before_their_addresses() -> None:
+    y, sent = round_trip(tile(), scoped("a", "a", OTHER_HOST))
+    assert memory.is_tile(y)
+    assert sent < 1000
+
+
 @pytest.mark.parametrize(
-    "context", [OTHER_HOST, FORWARDED, {}, None, {"pickle-protocol": 5, "sender": {}, "recipient": {}}]
+    "context",
+    [
+        OTHER_HOST,
+        FORWARDED,
+        {},
+        None,
+        {"pickle-protocol": 5, "sender": {}, "recipient": {}},
+        scoped("a", "b"),
+        scoped("a", None),
+        scoped(None, "a"),
+        scoped("", ""),
+        scoped("a", "a", FORWARDED),
+    ],
 )
 def test_elsewhere_it_is_its_bytes(context: dict[str, Any] | None) -> None:
     x = tile()

@@ -10,6 +10,7 @@ from distributed import Client, Worker
 from distributed.comm.addressing import get_address_host
 
 from overspill import backend, machine
+from overspill.cluster import network
 from overspill.cluster.plugin import TilePlugin
 from overspill.errors import ClusterError
 from overspill.planning.resources import Resources
@@ -69,6 +70,7 @@ def connected(url: str) -> Iterator[tuple[Client, dict[str, WorkerState]]]:
         If nothing answers there, there are no workers, they cannot import overspill, or some of one host cannot share
         tiles.
     """
+    network.prepare(url)
     try:
         client = Client(url, timeout=CONNECT_TIMEOUT)
     except (OSError, ValueError) as error:

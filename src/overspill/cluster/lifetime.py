@@ -3,6 +3,7 @@
 import atexit
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,7 +12,7 @@ from distributed import Client
 from tornado.ioloop import PeriodicCallback
 
 from overspill import memory as tiles
-from overspill.cluster import attached, local
+from overspill.cluster import attached, local, network
 from overspill.cluster.budgets import budgets
 from overspill.cluster.losses import LossPlugin
 from overspill.cluster.plugin import PURGE_INTERVAL_S, TilePlugin
@@ -140,7 +141,8 @@ def _start(
     asked: Specification, memory: str | int | None, device_memory: str | int | None
 ) -> Iterator[tuple[Client, Resources]]:
     chosen = local.cluster_class(asked.class_name)
-    keywords = local.with_defaults(asked.class_name, asked.keywords)
+    between = network.choose(asked.class_name, asked.keywords)
+    keywords = local.with_defaults(asked.class_name, {**asked.keywords, **between.keywords})
     on_gpu = asked.class_name == "LocalCUDACluster"
     if on_gpu and device_memory is not None:
         keywords["device_memory_limit"] = device_memory
@@ -155,6 +157,7 @@ def _start(
             memory=memory,
             device_memory=device_memory,
         )
+        resources = replace(resources, network=between.said)
         # Results come from the workers themselves, as handles: the scheduler would ask for their bytes.
         with Client(started, direct_to_workers=True) as client:
             client.scheduler_comm.interval = CLIENT_INTERVAL_S
@@ -169,6 +172,8 @@ def _attach(
 ) -> Iterator[tuple[Client, Resources]]:
     with attached.connected(asked.url) as (client, states):
         resources = attached.budgets(states, gpu, memory, device_memory)
+        if resources.device == "cuda":
+            resources = replace(resources, network=network.of_address(asked.url))
         with attached.configured(client, states, _plugin(resources), replace=memory is not None):
             yield client, resources
 

@@ -16,6 +16,7 @@ from distributed import LocalCluster, SpecCluster
 from distributed.core import Status
 
 from overspill import backend, machine
+from overspill.cluster import network
 from overspill.cluster.environment import inherited
 from overspill.cluster.interrupts import deferred
 from overspill.cluster.keywords import check
@@ -98,6 +99,7 @@ def running(chosen: type[LocalCluster], keywords: Mapping[str, Any]) -> Iterator
             scheduler["preload"] = [*([configured] if isinstance(configured, str) else configured), DASHBOARD_PAGE]
         keywords["scheduler_kwargs"] = scheduler | (keywords.get("scheduler_kwargs") or {})
         stack.enter_context(inherited(keywords.get("env") or {}))
+        network.prepare(f"{keywords.get('protocol') or ''}://")
         cluster = _start(chosen, keywords)
         stack.callback(_stop, cluster)
         yield cluster

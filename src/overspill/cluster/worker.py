@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from distributed import Nanny, Worker
 from distributed.worker_state_machine import ExecuteFailureEvent, SecedeEvent, StateMachineEvent
 
+from overspill.cluster import network
 from overspill.cluster.admission import Admission
 from overspill.cluster.endings import watch
 from overspill.errors import MemoryBudgetError
@@ -34,6 +35,7 @@ class SpillingWorker(Worker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        network.prepare(self.scheduler.address)
         # Threads for those who wait, and so never fewer than there may be waiting; peers and tasks apart, since a task
         # may wait for another one to be brought up, which must not stand behind a peer that waits for the first.
         self._for_tasks = ThreadPoolExecutor(MOST_WAITING, thread_name_prefix="overspill-inputs")
@@ -90,12 +92,17 @@ class SpillingWorker(Worker):
         return len(self.state.long_running)
 
     async def get_data(self, comm: Any, keys: Iterable[Any], who: str | None = None, **options: Any) -> Any:
-        """Send values as Dask does; those of a device from host memory, where peers of this host can map them."""
+        """Send values as Dask does; those of a device from host memory, where peers of this host can map them.
+
+        Only over UCXX, and to other workers, do they go from device to device.
+        """
         keys = list(keys)
         recipient: Recipient = "worker" if who else "client"
-        if self.address.startswith("ucx") and self.store.resident(keys):
-            prepared = None  # this network reaches into devices itself
-        elif (prepared := self.store.prepared(keys, recipient)) is None:
+        if recipient == "worker" and network.reaches_devices(self.address):
+            prepared = self.store.at_hand(keys)
+        else:
+            prepared = self.store.prepared(keys, recipient)
+        if prepared is None:
             prepared = await _in(self._for_peers, self.store.prepare, keys, recipient)
         token = outgoing.set(prepared)
         try:

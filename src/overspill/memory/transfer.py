@@ -19,6 +19,10 @@ from overspill.memory import tile
 
 _FORWARDING_PROTOCOL = 4
 
+SCOPE = "overspill-scope"
+"""What each end says of itself in the handshake where a network's addresses do not tell hosts apart, and means that
+tiles can be opened if both say the same."""
+
 HANDLE_NBYTES = 512
 """What a tile reports as its size: the cost of moving it. Its full size would draw every task to where the data is."""
 
@@ -53,5 +57,8 @@ def register() -> None:
 def _stays_on_host(context: Mapping[str, Any] | None) -> bool:
     if not context or context.get("pickle-protocol", 0) <= _FORWARDING_PROTOCOL:
         return False
+    scopes = [context[end].get(SCOPE) for end in ("sender", "recipient")]
+    if scopes != [None, None]:
+        return bool(scopes[0]) and scopes[0] == scopes[1]
     sender, recipient = context["sender"].get("address"), context["recipient"].get("address")
     return bool(sender and recipient) and get_address_host(sender) == get_address_host(recipient)

@@ -87,6 +87,7 @@ def plan_together(arrays: Sequence[da.Array]) -> Plan:
         saved=spill(*demands(reading.works, slots, keep=False), resources),
         unsized_tasks=reading.unsized,
         sparse_products=sparse_products(graph, reading.keys, resources),
+        network=resources.network,
     )
 
 

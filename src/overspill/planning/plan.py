@@ -38,6 +38,8 @@ class Plan:
         Tasks whose result is of a size that the graph does not tell, and taken to be as large as their largest input.
     sparse_products
         Products with sparse matrices, of the tasks that are needed; what these move and take is in `passes` too.
+    network
+        What carries chunks between GPUs, and why; empty where the workers have none.
 
     Examples
     --------
@@ -60,6 +62,7 @@ class Plan:
     saved: Spilling
     unsized_tasks: int
     sparse_products: tuple[SparseProduct, ...] = ()
+    network: str = ""
 
     @property
     def flop(self) -> int:
@@ -119,6 +122,8 @@ class Plan:
             ("result", f"{shape} {self.dtype}, {format_nbytes(self.nbytes)}, on the {self.residence}"),
             ("tasks", f"{self.tasks} in the graph, {self.workers} worker{'s' * (self.workers != 1)}"),
         ]
+        if self.network:
+            rows.append(("GPU to GPU", self.network))
         if only_saved or self.persisted == self.saved:
             rows.extend(self.saved.rows("memory"))
         else:

@@ -61,6 +61,8 @@ class Resources:
         Speeds of `device`.
     host_rates
         Speeds of the same workers' CPU, to tell which side should do the work.
+    network
+        What carries chunks between the workers' GPUs, and why, for people; empty where there are none.
     """
 
     device: Literal["cpu", "cuda"]
@@ -70,6 +72,7 @@ class Resources:
     pool_nbytes: int
     rates: Rates
     host_rates: Rates
+    network: str = ""
 
 
 _active: list[Resources] = []

@@ -37,6 +37,20 @@ def test_only_values_of_the_device_that_are_worth_it_carry_an_event(
     assert marked == {"large": True, "small": False, "host": False}
 
 
+def test_values_at_hand_are_those_that_tasks_would_take(opened: Opened) -> None:
+    device = FakeDevice(PLENTY)
+    store = opened(device)
+    on_device, on_host = device.array(block(1)), block(2)
+    store["device"], store["host"] = on_device, on_host
+    found = store.at_hand(["device", "host", "absent"])
+    assert found is not None
+    assert found["device"] is on_device
+    assert found["host"] is on_host
+    store.keeper.reclaim_device(BLOCK, temporary=False)
+    assert store.at_hand(["device", "host"]) is None
+    assert list(store.at_hand(["host"]) or ()) == ["host"]
+
+
 def test_a_closed_store_asks_for_no_room_any_more(opened: Opened) -> None:
     device = FakeDevice(PLENTY)
     store = opened(device)

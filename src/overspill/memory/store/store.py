@@ -168,6 +168,16 @@ class Store(MutableMapping[Key, Any]):
                 return self.prepare(keys, recipient)
             return None
 
+    def at_hand(self, keys: Iterable[Key]) -> dict[Key, Any] | None:
+        """Those of `keys` that are here, as tasks take them, if all of them lie where tasks want them; never blocks."""
+        with self._tiers.changed:
+            entries = self._known(keys)
+            if not all(entry.resident for entry in entries):
+                return None
+            for entry in entries:
+                self._tiers.queues.touch(entry)
+            return {entry.key: entry.value for entry in entries}
+
     def resident(self, keys: Iterable[Key]) -> bool:
         """Whether all of `keys` that are here lie where tasks take them from."""
         with self._tiers.changed:
