@@ -14,7 +14,7 @@ SPILL_FRACTION = 0.1
 
 COMPANIONS = {
     "numba-cuda": "Dask sends CuPy chunks with it",
-    "rmm": "UCXX keeps the memory of its copies with it",
+    "rmm": "dask-cuda makes what rmm_pool_size= and its kin ask for with it",
     "distributed-ucxx": "it carries chunks from GPU to GPU",
     "nvidia-nccl": "solvers on several GPUs exchange vectors with it",
 }
@@ -91,11 +91,19 @@ def _of_unusable(cuda: CUDAFacts, extra: str, *, cupy_is_there: bool) -> Iterato
         )
 
 
+def lacking(facts: Facts) -> list[str]:
+    """What is not installed of that which should be beside several GPUs."""
+    return [
+        name
+        for name in COMPANIONS
+        if not any(there == name or there.startswith(f"{name}-cu") for there in facts.versions)
+    ]
+
+
 def _of_several(facts: Facts, extra: str) -> Iterator[str]:
     cuda = facts.cuda
-    for name, purpose in COMPANIONS.items():
-        if not any(there == name or there.startswith(f"{name}-cu") for there in facts.versions):
-            yield f"{name} is not installed, {purpose}: pip install '{extra}'"
+    for name in lacking(facts):
+        yield f"{name} is not installed, {COMPANIONS[name]}: pip install '{extra}'"
     if facts.shm_nbytes is not None and facts.shm_nbytes < SHM_NBYTES:
         yield (
             f"/dev/shm is {format_nbytes(facts.shm_nbytes)}, too small for NCCL and UCX between {_count(cuda)}: give "

@@ -5,7 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from overspill.doctor.advice import version
+from overspill.cluster import network
+from overspill.doctor.advice import lacking, version
 from overspill.doctor.examine import Examination
 from overspill.doctor.facts import Facts
 from overspill.doctor.figures import Figure
@@ -75,7 +76,9 @@ def _gpu_rows(facts: Facts) -> Iterator[tuple[str, str]]:
     yield "CUDA", f"{versions}, CuPy made for {version(cuda.runtime_cuda)}"
     if len(cuda.gpus) > 1:
         everywhere = all(all(row) for row in cuda.reach)
-        yield "GPU to GPU", "all to all" if everywhere else "; ".join(map(_reach, range(len(cuda.gpus)), cuda.reach))
+        reach = "all to all" if everywhere else "; ".join(map(_reach, range(len(cuda.gpus)), cuda.reach))
+        absent = [name for name in lacking(facts) if name in network.NEEDED_BY_GPUS.values()]
+        yield "GPU to GPU", f"{reach}; chunks go over {network.by_machine(len(cuda.gpus), absent)}"
 
 
 def _reach(here: int, row: tuple[bool, ...]) -> str:
