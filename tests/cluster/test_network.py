@@ -45,6 +45,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
         (4, (), {"n_workers": 1}, "TCP: one GPU", None),
         (4, (), {"CUDA_VISIBLE_DEVICES": "0,2"}, BY_ITSELF, None),
         (4, (), {"CUDA_VISIBLE_DEVICES": [3]}, "TCP: one GPU", None),
+        (4, (), {"CUDA_VISIBLE_DEVICES": 3}, "TCP: one GPU", None),
         (1, (), {}, "TCP: one GPU", None),
         (4, ("distributed_ucxx",), {}, "TCP: distributed-ucxx is not installed", None),
         (4, ("ucxx",), {}, "TCP: ucxx is not installed", None),
@@ -74,7 +75,8 @@ def test_the_configuration_counts_where_it_is_a_users(
     machine(4)
     monkeypatch.setattr(dask.config, "collect", COLLECT)
     monkeypatch.setenv("DASK_DISTRIBUTED__COMM__DEFAULT_SCHEME", scheme)
-    assert choose("LocalCUDACluster", {}).said == said
+    chosen = choose("LocalCUDACluster", {})
+    assert (chosen.said, chosen.keywords["protocol"]) == (said, scheme)
     assert choose("LocalCUDACluster", {"protocol": "tls"}).said == "TLS: as asked for"
 
 

@@ -141,8 +141,9 @@ def _start(
     asked: Specification, memory: str | int | None, device_memory: str | int | None
 ) -> Iterator[tuple[Client, Resources]]:
     chosen = local.cluster_class(asked.class_name)
-    between = network.choose(asked.class_name, asked.keywords)
-    keywords = local.with_defaults(asked.class_name, {**asked.keywords, **between.keywords})
+    keywords = local.with_defaults(asked.class_name, asked.keywords)
+    between = network.choose(asked.class_name, keywords)
+    keywords |= between.keywords
     on_gpu = asked.class_name == "LocalCUDACluster"
     if on_gpu and device_memory is not None:
         keywords["device_memory_limit"] = device_memory

@@ -54,10 +54,11 @@ def choose(name: ClassName, keywords: Mapping[str, Any]) -> Network:
         If UCXX is asked for, and is not installed.
     """
     on_gpus = name == "LocalCUDACluster"
-    asked = _asked(keywords)
+    asked, given = _asked(keywords), {}
     if on_gpus and not asked:
-        # Dask's own default cannot be told from a user's "tcp" but by where it is written.
+        # Dask's own default cannot be told from a user's "tcp" but by where it is written; its clusters heed neither.
         asked = dask.config.get("distributed.comm.default-scheme", "", config=dask.config.collect())
+        given = {"protocol": asked}
     absent = missing(NEEDED_BY_GPUS if on_gpus else NEEDED)
     if asked in _SCHEMES:
         if absent:
@@ -69,7 +70,7 @@ def choose(name: ClassName, keywords: Mapping[str, Any]) -> Network:
     if not on_gpus:
         return Network("")
     if asked:
-        return Network(f"{asked.upper()}: as asked for")
+        return Network(f"{asked.upper()}: as asked for", given)
     return Network(by_machine(_gpus(keywords), absent))
 
 
@@ -157,8 +158,7 @@ def _for_ucxx(keywords: Mapping[str, Any]) -> dict[str, Any]:
 def _gpus(keywords: Mapping[str, Any]) -> int:
     """How many GPUs a cluster with these keywords uses."""
     visible = keywords.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        count = len(backend.gpus())
-    else:
-        count = len(visible.split(",") if isinstance(visible, str) else list(visible))
+    if isinstance(visible, str):
+        visible = visible.split(",")
+    count = len(visible) if isinstance(visible, Sequence) else len(backend.gpus()) if visible is None else 1
     return min(count, keywords.get("n_workers") or count)
