@@ -3,9 +3,17 @@
 from typing import Any
 
 import cupy
-import cupy.cublas
 import numpy as np
 from cupy.cuda import cublas, runtime
+
+_COMPUTED_IN = {
+    "float16": (runtime.CUDA_R_16F, runtime.CUDA_R_32F, np.float32, cublas.CUBLAS_COMPUTE_32F),
+    "float32": (runtime.CUDA_R_32F, runtime.CUDA_R_32F, np.float32, cublas.CUBLAS_COMPUTE_32F),
+    "float64": (runtime.CUDA_R_64F, runtime.CUDA_R_64F, np.float64, cublas.CUBLAS_COMPUTE_64F),
+    "complex64": (runtime.CUDA_C_32F, runtime.CUDA_C_32F, np.complex64, cublas.CUBLAS_COMPUTE_32F),
+    "complex128": (runtime.CUDA_C_64F, runtime.CUDA_C_64F, np.complex128, cublas.CUBLAS_COMPUTE_64F),
+}
+"""Of each element type: cuBLAS's name of it, and of the result's, the factors' type, and what it computes in."""
 
 
 def gemm(a: Any, b: Any, c: Any, *, accumulate: bool) -> None:
@@ -14,28 +22,27 @@ def gemm(a: Any, b: Any, c: Any, *, accumulate: bool) -> None:
     Parameters
     ----------
     a, b
-        Operands of shape (m, k) and (k, n), each in C or F order: float32, float64, complex64, complex128 or float16.
+        Operands of shape (m, k) and (k, n), the elements of each next to each other along one of its axes: float32,
+        float64, complex64, complex128 or float16.
     c
-        Result of shape (m, n) in C order; of the operands' dtype, float32 for float16.
+        Result of shape (m, n), its rows each in one piece; of the operands' dtype, float32 for float16.
     accumulate
         Whether to add to `c` instead of overwriting it.
     """
-    if a.dtype == np.float16:
-        _half_gemm(a, b, c, accumulate=accumulate)
-    else:
-        cupy.cublas.gemm("N", "N", a, b, out=c, alpha=1.0, beta=1.0 if accumulate else 0.0)
-
-
-def _half_gemm(a: Any, b: Any, c: Any, *, accumulate: bool) -> None:
-    """The product of float16 operands, accumulated in float32, which CuPy's own gemm does not offer."""
     (m, k), n = a.shape, b.shape[1]
+    operand, result, factor, arithmetic = _COMPUTED_IN[a.dtype.name]
+    alpha, beta = np.ones(1, factor), np.full(1, accumulate, factor)
     # cuBLAS is column-major: what it sees of a row-major c is its transpose, the product of the transposes in turn.
-    b_flag, b_leading = (cublas.CUBLAS_OP_N, n) if b.flags.c_contiguous else (cublas.CUBLAS_OP_T, k)
-    a_flag, a_leading = (cublas.CUBLAS_OP_N, k) if a.flags.c_contiguous else (cublas.CUBLAS_OP_T, m)
-    alpha, beta = np.ones(1, np.float32), np.full(1, accumulate, np.float32)
+    (a_flag, a_leading), (b_flag, b_leading) = _layout(a), _layout(b)
     cublas.gemmEx(
         *(cupy.cuda.device.get_cublas_handle(), b_flag, a_flag, n, m, k, alpha.ctypes.data),
-        *(b.data.ptr, runtime.CUDA_R_16F, b_leading, a.data.ptr, runtime.CUDA_R_16F, a_leading),
-        *(beta.ctypes.data, c.data.ptr, runtime.CUDA_R_32F, n),
-        *(cublas.CUBLAS_COMPUTE_32F, cublas.CUBLAS_GEMM_DEFAULT),
+        *(b.data.ptr, operand, b_leading, a.data.ptr, operand, a_leading),
+        *(beta.ctypes.data, c.data.ptr, result, c.strides[0] // c.itemsize),
+        *(arithmetic, cublas.CUBLAS_GEMM_DEFAULT),
     )
+
+
+def _layout(x: Any) -> tuple[int, int]:
+    """Whether cuBLAS must transpose `x` once more, and how many elements lie from one row, or column, to the next."""
+    down, across = (stride // x.itemsize for stride in x.strides)
+    return (cublas.CUBLAS_OP_N, down) if across == 1 and down >= x.shape[1] else (cublas.CUBLAS_OP_T, across)
