@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,33 @@ def test_host_chunks_make_a_tile_on_the_gpu(dtype: str, source: str) -> None:
         assert_product(to_numpy(c), a[20:175], b[:, 60:200])
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float16", "float64", "complex64", "int32", "bool"])
+@pytest.mark.parametrize("source", ["tiles", "transposed tiles", "ordinary"])
+@pytest.mark.parametrize("rows", [1, 50, 154, 155, 156])
+def test_a_tile_goes_down_in_bands_of_any_height(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, source: str, rows: int
+) -> None:
+    from overspill.stream import cuda
+
+    monkeypatch.setattr(cuda, "BAND_ROWS", rows)
+    a, b = matrix((M, K), dtype, 1), matrix((K, N), dtype, 2)
+    assert_product(multiply(a, b, SOURCES[source], "cupy"), a[20:175], b[:, 60:200])
+
+
+@pytest.mark.gpu
+def test_tasks_that_have_their_panels_multiply_one_after_the_other() -> None:
+    """While somebody has the turn a task that could multiply waits; one that makes its panels as it goes does not."""
+    a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
+    with ThreadPoolExecutor(2) as threads:
+        with device("cupy").turn:
+            waiting = threads.submit(multiply, a, b, as_tile, "cupy")
+            c = threads.submit(multiply, a, b, reread("disk"), "cupy").result(timeout=60)
+            assert_product(c, a[20:175], b[:, 60:200])
+            assert not waiting.done()
+        assert_product(waiting.result(timeout=60), a[20:175], b[:, 60:200])
+
+
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("width", [1, 16, 89, 260])
 @pytest.mark.parametrize(
@@ -233,11 +261,11 @@ def test_the_next_panel_is_uploaded_while_one_is_multiplied(monkeypatch: pytest.
             begun.release()
         return upload(self, operand, *args)
 
-    def waiting_multiply(self: Any, *args: Any) -> None:
+    def waiting_multiply(self: Any, *args: Any, **options: Any) -> None:
         if next(products) == 0:
             assert begun.acquire(timeout=30), "the first panel"
         assert begun.acquire(timeout=30), "the next panel is not on its way"
-        multiply_panel(self, *args)
+        multiply_panel(self, *args, **options)
 
     monkeypatch.setattr(CPUTileStream, "upload", noted_upload)
     monkeypatch.setattr(CPUTileStream, "multiply", waiting_multiply)

@@ -1,6 +1,7 @@
 """The CPU as a device: panels are views of the chunks where BLAS can read them, packed copies where it cannot."""
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ class CPU:
 
     def __init__(self) -> None:
         self.buffers = Buffers(lambda nbytes: np.empty(nbytes, np.uint8), drop=lambda nbytes: None)
+        self.turn = nullcontext()  # each task has cores of its own
 
     def open(self, shape: TileShape, dtype: str, arithmetic: Arithmetic, *, keep_on_device: bool) -> "CPUTileStream":
         """Begin an output tile; `keep_on_device` changes nothing, for the device's memory is the host's."""
@@ -42,6 +44,9 @@ class CPUTileStream:
         self._buffers = buffers
         self._packed: dict[tuple[int, int], tuple[int, Array]] = {}
 
+    def make_room(self) -> None:
+        """There is room already: the sum grows where the tile will be."""
+
     def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> Array:
         """The panel, as a view of its only part or packed into the slot's buffer."""
         panel = None
@@ -58,7 +63,7 @@ class CPUTileStream:
         assert panel is not None
         return panel
 
-    def multiply(self, slot: int, a: Array, b: Array) -> None:
+    def multiply(self, slot: int, a: Array, b: Array, *, last: bool = False) -> None:
         """Add ``a @ b.T``."""
         if self._exact:
             if not self._begun:

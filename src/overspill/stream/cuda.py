@@ -19,14 +19,25 @@ from overspill.stream.buffers import Buffers
 from overspill.stream.device import SLOTS, TileShape
 from overspill.stream.strip import Part
 
+BAND_ROWS = 4096
+"""Rows that the last product of a tile makes at a time, so that the first ones go down while others are multiplied:
+fewer leave parts of a large GPU idle."""
+
 
 class CUDA:
-    """The current GPU of this process, its buffers and its streams."""
+    """The current GPU of this process, its buffers and its streams.
+
+    Tasks multiply one after the other, on one stream: side by side, each would get half of the GPU, and both would end
+    at the same time, and nobody would multiply while both download their results and upload their next ones' first
+    panels. While one has its turn, the other one's first panels go up.
+    """
 
     def __init__(self) -> None:
         self.buffers = Buffers(self._allocate, self._drop)
+        self.computing = cupy.cuda.Stream(non_blocking=True)
+        self.turn = threading.Lock()
         self._lock = threading.Lock()
-        self._streams: list[cupy.cuda.Stream] = []
+        self._copying: list[cupy.cuda.Stream] = []
 
     def open(self, shape: TileShape, dtype: str, arithmetic: Arithmetic, *, keep_on_device: bool) -> "CUDATileStream":
         """Begin an output tile."""
@@ -35,12 +46,12 @@ class CUDA:
     def take_stream(self) -> cupy.cuda.Stream:
         """A stream that nothing else uses."""
         with self._lock:
-            return self._streams.pop() if self._streams else cupy.cuda.Stream(non_blocking=True)
+            return self._copying.pop() if self._copying else cupy.cuda.Stream(non_blocking=True)
 
     def give_stream(self, stream: cupy.cuda.Stream) -> None:
         """Hand an idle stream back."""
         with self._lock:
-            self._streams.append(stream)
+            self._copying.append(stream)
 
     def _allocate(self, nbytes: int) -> cupy.cuda.MemoryPointer:
         # What earlier sizes left in the pool would count against the device budget beside the new buffer.
@@ -56,7 +67,7 @@ class CUDA:
 
 
 class CUDATileStream:
-    """One output tile on a GPU: an upload stream, a compute stream, and events between them."""
+    """One output tile on a GPU: a stream that copies, the GPU's one that computes, and events between them."""
 
     def __init__(
         self,
@@ -73,7 +84,7 @@ class CUDATileStream:
         self._exact = arithmetic.rate == "integer"
         self._sum_dtype = np.dtype("int64" if self._exact else "float32" if dtype == "float16" else dtype)
         self._taken: list[tuple[int, Any]] = []
-        self._upload_stream, self._compute_stream = device.take_stream(), device.take_stream()
+        self._copying, self._computing = device.take_stream(), device.computing
         self._panels: dict[tuple[int, int], cupy.cuda.MemoryPointer] = {}
         self._staging: dict[tuple[int, int], NDArray[np.uint8]] = {}
         self._sources: dict[tuple[int, int], list[Any]] = {}
@@ -82,8 +93,17 @@ class CUDATileStream:
         }
         self._multiplied = [cupy.cuda.Event(disable_timing=True) for _ in range(SLOTS)]
         self._begun = False
+        self._finished: list[tuple[slice, cupy.cuda.Event]] = []
+        self._on_host: NDArray[Any] | None = None
         self._kept = self._new_kept() if keep_on_device else None
         self._sum = self._new_sum()
+
+    def make_room(self) -> None:
+        """Make the host tile and lock its pages, which takes as long as the product where memory is new."""
+        if self._kept is None:
+            on_host = memory.empty(self._shape.actual, self._dtype)
+            pin(on_host)  # in a process that no cluster has prepared for a GPU
+            self._on_host = on_host
 
     def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> cupy.ndarray:
         """Queue the copies of a panel's parts; what is not page-locked goes through a page-locked buffer first."""
@@ -93,8 +113,8 @@ class CUDATileStream:
         self._uploaded[key].synchronize()
         sources = self._sources[key] = []
         panel = None
-        with self._upload_stream:
-            self._upload_stream.wait_event(self._multiplied[slot])
+        with self._copying:
+            self._copying.wait_event(self._multiplied[slot])
             for part in parts:
                 array, side, width = part.array, part.side, part.width
                 if panel is None:
@@ -105,57 +125,69 @@ class CUDATileStream:
                 rows, columns = array.shape
                 target = panel[side : side + rows, width : width + columns]
                 sources.append(self._copy(array, target, key, panel.shape, (side, width)))
-            self._uploaded[key].record(self._upload_stream)
+            self._uploaded[key].record(self._copying)
         assert panel is not None
         return panel.T if flipped else panel
 
-    def multiply(self, slot: int, a: cupy.ndarray, b: cupy.ndarray) -> None:
-        """Queue the addition of ``a @ b.T``."""
-        with self._compute_stream:
+    def multiply(self, slot: int, a: cupy.ndarray, b: cupy.ndarray, *, last: bool = False) -> None:
+        """Queue the addition of ``a @ b.T``, band by band if it is the last and the tile goes down."""
+        height = BAND_ROWS if last and self._kept is None and not self._exact else len(a)
+        with self._computing:
             for operand in (0, 1):
-                self._compute_stream.wait_event(self._uploaded[operand, slot])
-            if self._exact:
-                if not self._begun:
-                    self._sum.fill(0)
-                integer.add_product(a, b.T, self._sum)
-            else:
-                gemm_cuda.gemm(a, b.T, self._sum, accumulate=self._begun)
+                self._computing.wait_event(self._uploaded[operand, slot])
+            for start in range(0, len(a), height):
+                band = slice(start, start + height)
+                self._add(a[band], b.T, self._sum[band])
+                if last:
+                    self._finished.append((band, self._computing.record()))
             self._begun = True
-            self._multiplied[slot].record(self._compute_stream)
+            self._multiplied[slot].record(self._computing)
 
     def download(self) -> Any:
         """The tile, cut to its element type, where it is wanted."""
-        with self._compute_stream:
-            tile = self._sum
-            if self._dtype.kind == "b":
-                tile = tile != 0
-            if self._kept is not None:
-                if tile is not self._kept:
-                    self._kept[...] = tile
-            else:
-                tile = tile.astype(self._dtype, copy=False)
-                on_host = memory.empty(self._shape.actual, self._dtype)
-                pin(on_host)
-                runtime.memcpyAsync(
-                    on_host.ctypes.data,
-                    tile.data.ptr,
-                    tile.nbytes,
-                    runtime.memcpyDeviceToHost,
-                    self._compute_stream.ptr,
-                )
-            self._compute_stream.synchronize()
-        return on_host if self._kept is None else self._kept
+        finished, self._finished = self._finished, []
+        with self._copying:
+            # What is copied must stay until it has been.
+            _copied = [self._bring(band, multiplied) for band, multiplied in finished]
+            self._copying.synchronize()
+        return self._on_host if self._kept is None else self._kept
 
     def close(self) -> None:
         """Wait for what is queued, and hand buffers and streams back."""
-        for stream in (self._upload_stream, self._compute_stream):
-            stream.synchronize()
-            self._device.give_stream(stream)
+        self._copying.synchronize()
+        for multiplied in self._multiplied:
+            multiplied.synchronize()
+        self._device.give_stream(self._copying)
         while self._taken:
             self._device.buffers.give(*self._taken.pop())
         self._panels.clear()
         self._sources.clear()
         self._staging.clear()
+
+    def _add(self, a: cupy.ndarray, b: cupy.ndarray, total: cupy.ndarray) -> None:
+        """Queue the addition of ``a @ b`` to rows of the sum."""
+        if not self._exact:
+            gemm_cuda.gemm(a, b, total, accumulate=self._begun)
+            return
+        if not self._begun:
+            total.fill(0)
+        integer.add_product(a, b, total)
+
+    def _bring(self, band: slice, multiplied: cupy.cuda.Event) -> cupy.ndarray:
+        """Queue the copy of finished rows to where they are wanted, and return what must be kept until it is done."""
+        self._copying.wait_event(multiplied)
+        rows = self._sum[band] != 0 if self._dtype.kind == "b" else self._sum[band]
+        if self._kept is self._sum:
+            return rows
+        if self._kept is not None:
+            self._kept[band] = rows
+            return rows
+        assert self._on_host is not None, "no room was made for the tile"
+        rows, target = rows.astype(self._dtype, copy=False), self._on_host[band]
+        runtime.memcpyAsync(
+            target.ctypes.data, rows.data.ptr, rows.nbytes, runtime.memcpyDeviceToHost, self._copying.ptr
+        )
+        return rows
 
     def _new_kept(self) -> cupy.ndarray:
         """The result that stays on the device, from the memory of the stream that its users work on."""
@@ -179,7 +211,7 @@ class CUDATileStream:
     def _wait_for_null_stream(self) -> None:
         """Let both streams wait for what is queued there: it may still use memory that CuPy has handed out again."""
         queued = cupy.cuda.Stream.null.record()
-        for stream in (self._upload_stream, self._compute_stream):
+        for stream in (self._copying, self._computing):
             stream.wait_event(queued)
 
     def _panel(self, key: tuple[int, int], shape: tuple[int, int]) -> cupy.ndarray:
@@ -192,7 +224,7 @@ class CUDATileStream:
     ) -> Any:
         """Queue the copy of one part, and return what must be kept until it is done."""
         if isinstance(array, cupy.ndarray):
-            self._upload_stream.wait_event(cupy.cuda.Stream.null.record())  # whatever made it may still be running
+            self._copying.wait_event(cupy.cuda.Stream.null.record())  # whatever made it may still be running
             target[...] = array
             return array
         row_nbytes = array.shape[1] * array.itemsize
@@ -209,7 +241,7 @@ class CUDATileStream:
             array.shape[1] * array.itemsize,
             array.shape[0],
             runtime.memcpyHostToDevice,
-            self._upload_stream.ptr,
+            self._copying.ptr,
         )
         return array
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -46,14 +47,20 @@ class TileShape:
 class TileStream(Protocol):
     """The making of one output tile on one device. Calls are queued in order; only `download` waits for all of them."""
 
+    def make_room(self) -> None:
+        """Prepare what the tile is downloaded to. Called once before that, from a thread of its own."""
+
     def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> Panel:
         """Bring a panel of A (operand 0) or B (1) into buffer `slot`, once the product that last used it is done.
 
         Called from a thread of its own, so that it may wait.
         """
 
-    def multiply(self, slot: int, a: Panel, b: Panel) -> None:
-        """Add the product of a panel of A and the transpose of a panel of B, both of buffer `slot`, to the tile."""
+    def multiply(self, slot: int, a: Panel, b: Panel, *, last: bool = False) -> None:
+        """Add the product of a panel of A and the transpose of a panel of B, both of buffer `slot`, to the tile.
+
+        Parts that the `last` one has finished can go down while it makes others.
+        """
 
     def download(self) -> Any:
         """The finished tile, on the host or the device as the stream was opened."""
@@ -64,6 +71,10 @@ class TileStream(Protocol):
 
 class Device(Protocol):
     """Something that streams run on."""
+
+    @property
+    def turn(self) -> AbstractContextManager[Any]:
+        """Held by the one task that multiplies, where several that do so at once would hinder each other."""
 
     def open(self, shape: TileShape, dtype: str, arithmetic: Arithmetic, *, keep_on_device: bool) -> TileStream:
         """Begin an output tile."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Literal
@@ -65,7 +66,8 @@ def multiply_tile(
         Strip(b, task.columns, task.b_bounds, transposed=True),
     )
     per_element = arithmetic(task.dtype, "cuda" if task.side == "cupy" else "cpu")
-    stream = device(task.side).open(task.shape, task.dtype, per_element, keep_on_device=task.keep_on_device)
+    where = device(task.side)
+    stream = where.open(task.shape, task.dtype, per_element, keep_on_device=task.keep_on_device)
     m, n = task.shape.actual
 
     def load(index: int) -> tuple[Panel, Panel]:
@@ -76,19 +78,26 @@ def multiply_tile(
         ledger.record(uploaded_nbytes=(m + n) * width * per_element.itemsize)
         return a_panel, b_panel
 
-    context = copy_context()  # Dask's worker and NumPy's error handling, for the recipes that run in the loader
-    loader = ThreadPoolExecutor(1, thread_name_prefix="overspill-upload")
+    # The context has Dask's worker and NumPy's error handling, for the recipes that run in the loader.
+    context, last = copy_context(), len(task.panels) - 1
+    loader, helper = (ThreadPoolExecutor(1, thread_name_prefix=f"overspill-{name}") for name in ("upload", "room"))
     try:
-        coming = loader.submit(context.run, load, 0)
-        for index in range(len(task.panels)):
-            panels = coming.result()
-            # Slot index + 1 was last multiplied in the round before, which is queued or done: its upload may begin.
-            if index + 1 < len(task.panels):
-                coming = loader.submit(context.run, load, index + 1)
-            stream.multiply(index % SLOTS, *panels)
+        coming, room = loader.submit(context.run, load, 0), helper.submit(stream.make_room)
+        with ExitStack() as turn:
+            for index in range(last + 1):
+                panels = coming.result()
+                # Who has its panels made as it goes lets others multiply meanwhile.
+                if index == 0 and all(strip.in_memory for strip in strips):
+                    turn.enter_context(where.turn)
+                # Slot index + 1 was last multiplied in the round before, which is queued or done: its upload may begin.
+                if index < last:
+                    coming = loader.submit(context.run, load, index + 1)
+                stream.multiply(index % SLOTS, *panels, last=index == last)
+        room.result()
         tile = stream.download()
     finally:
-        loader.shutdown(cancel_futures=True)
+        for executor in (loader, helper):
+            executor.shutdown(cancel_futures=True)
         stream.close()
     k = task.panels[-1][1]
     ledger.record(tasks=1, flop=per_element.flop * m * n * k, downloaded_nbytes=m * n * per_element.itemsize)

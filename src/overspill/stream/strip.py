@@ -83,6 +83,11 @@ class Strip:
         self._transposed = transposed
         self._kept: dict[tuple[int, int], Chunk] = {}
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether all chunks are there already."""
+        return not any(isinstance(chunk, Reread) for row in self._chunks for chunk in row)
+
     def panel(self, start: int, stop: int) -> Iterator[Part]:
         """The parts that make up ``[start, stop)`` of K, one chunk in hand at a time; panels are asked for in order."""
         for k_piece in cover(self._k_bounds, start, stop):
