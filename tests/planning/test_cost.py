@@ -15,7 +15,7 @@ EVEN = Traffic(
     prepared_nbytes=0,
     largest_tile=1 / 8,
     panel_width=10**9,
-    panel_share=1.0,
+    first_panel=1.0,
 )
 
 

@@ -240,3 +240,17 @@ def test_a_hundred_thousand_chunks_are_planned_in_no_time(device: Any, axis: str
     started = time.process_time()
     plan_matmul(a, b, "float64", resources(device, workers=4, device_nbytes=2**36, pool_nbytes=2**34))
     assert time.process_time() - started < 3
+
+
+@pytest.mark.parametrize(
+    ("device", "reread", "first"),
+    [("cuda", None, (2048, 6144, 8192)), ("cuda", "recompute", (4096, 4096, 4096)), ("cpu", None, (2048, 2048, 2048))],
+)
+def test_the_first_panel_of_what_lies_in_memory_is_narrow_on_a_gpu(device: Any, reread: Any, first: Any) -> None:
+    n = 16384
+    whole = Operand((4096,) * 4, (4096,) * 4, reread)
+    pool_nbytes = 2**40 if reread is None else 3 * 8 * n * n // 2
+    given = resources(device, device_nbytes=2**33, pool_nbytes=pool_nbytes)
+    plan = plan_matmul(whole, whole, "float64", given, same=True, on_device=device == "cuda", chunks=((8192,) * 2,) * 2)
+    assert plan.hold_a == (reread is None)
+    assert plan.panels[:3] == first

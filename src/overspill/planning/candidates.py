@@ -10,6 +10,9 @@ from overspill.planning.resources import Resources
 NARROWEST_PANEL = 16
 """K panels narrower than this are not worth their calls."""
 
+NARROWEST_FIRST_PANEL = 256
+"""Panels narrower than this take longer to begin than to upload."""
+
 FINEST_SPLIT = 512
 """Most parts that an axis of the output is tried in."""
 
@@ -52,3 +55,16 @@ def panels(pair: Pair, width: int) -> Chunks:
         if largest <= width:
             return group(chunk_bounds, width)
     return even(pair.k, width)
+
+
+def narrow_first(panels: Chunks) -> Chunks:
+    """The first panel cut in a quarter and the rest: the sooner it has gone up, the sooner multiplying begins.
+
+    Examples
+    --------
+    >>> narrow_first((4096, 4096, 100)), narrow_first((300, 300))
+    ((1024, 3072, 4096, 100), (300, 300))
+    """
+    first, *others = panels
+    narrow = first // 4
+    return panels if narrow < NARROWEST_FIRST_PANEL else (narrow, first - narrow, *others)

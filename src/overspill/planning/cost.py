@@ -33,8 +33,8 @@ class Traffic:
         Share of the result that the largest tile is, 0 to 1.
     panel_width
         Of the widest K panel, in elements.
-    panel_share
-        Share of K that the widest panel is, 0 to 1.
+    first_panel
+        Share of K that the first panel is, 0 to 1.
     """
 
     tasks: int
@@ -46,7 +46,7 @@ class Traffic:
     prepared_nbytes: int
     largest_tile: float
     panel_width: int
-    panel_share: float
+    first_panel: float
 
 
 def predict(traffic: Traffic, resources: Resources, rate: str) -> tuple[float, str]:
@@ -83,7 +83,7 @@ def predict(traffic: Traffic, resources: Resources, rate: str) -> tuple[float, s
         steady = overlapped(*spent.values()) + share * download
     else:
         steady = overlapped(*spent.values(), share * download) + traffic.largest_tile * download
-    first_panel = 0.0 if on_cpu else spent["link"] / rounds * traffic.panel_share
+    first_panel = 0.0 if on_cpu else spent["link"] / rounds * traffic.first_panel
     return first_panel + steady + rounds * rates.task_s, bound
 
 

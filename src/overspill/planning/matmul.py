@@ -196,6 +196,8 @@ def _fit(
     if width < min(k, candidates.NARROWEST_PANEL):
         return None
     panels = problem.panels(width)
+    if resources.device == "cuda" and hold_a and hold_b:  # a streamed chunk cut once more would have to be kept
+        panels = candidates.narrow_first(panels)
     widest = max(panels)
     peaks = space.peaks(widest, result=m * n)
     if not peaks:
@@ -215,7 +217,7 @@ def _fit(
         prepared_nbytes=per_element.itemsize * sum(x.size for x in pair.held(hold_a, hold_b) if not x.made),
         largest_tile=space.tile / (m * n),
         panel_width=widest,
-        panel_share=widest / k,
+        first_panel=panels[0] / k,
     )
     product_s, bound = cost.predict(traffic, resources, per_element.rate)
     prepare_s = cost.prepare_s(traffic, resources)
