@@ -145,6 +145,16 @@ def test_the_limit_may_change_while_tiles_live() -> None:
     assert tile.pool().nbytes >= x.nbytes
 
 
+def test_what_locks_pages_is_given_every_tile_as_it_is_made() -> None:
+    given: list[Any] = []
+    memory.configure(pool_nbytes=2**30, lock_pages=given.append)
+    x = counted()
+    memory.empty((3,), float)  # too small for a tile
+    memory.configure(pool_nbytes=2**30)
+    counted()
+    assert [memory.is_tile(tile) and np.shares_memory(tile, x) for tile in given] == [True]
+
+
 def test_tiles_outlive_the_closing_of_their_pool() -> None:
     x = counted()
     memory.close()

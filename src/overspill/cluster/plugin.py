@@ -1,7 +1,11 @@
 """What makes a Dask worker one of ours: limits on tiles and results, and the mappings of dead processes let go."""
 
+from collections.abc import Callable
+from typing import Any
+
 from distributed import Worker
 from distributed.diagnostics.plugin import WorkerPlugin
+from numpy.typing import NDArray
 from tornado.ioloop import PeriodicCallback
 
 from overspill import memory
@@ -31,7 +35,8 @@ class TilePlugin(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Prepare `worker`; called in its process before it takes any task."""
-        memory.configure(pool_nbytes=self.pool_nbytes, directory=worker.local_directory)
+        lock_pages = _page_locking() if self.device_nbytes else None
+        memory.configure(pool_nbytes=self.pool_nbytes, directory=worker.local_directory, lock_pages=lock_pages)
         if isinstance(worker.data, Store):
             worker.data.open(process.device(self.device_nbytes) if self.device_nbytes else None)
         metrics.expose(worker)
@@ -43,3 +48,9 @@ class TilePlugin(WorkerPlugin):
         metrics.withdraw(worker)
         self._purge.stop()
         memory.close()
+
+
+def _page_locking() -> Callable[[NDArray[Any]], object]:
+    from overspill.memory.pinning import pin
+
+    return pin

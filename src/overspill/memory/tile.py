@@ -5,6 +5,7 @@ import math
 import os
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ SMALLEST_NBYTES = 16 * PAGE
 
 _lock = threading.Lock()
 _pool: Pool | None = None
+_lock_pages: Callable[[NDArray[Any]], object] | None = None
 _closed: list[Pool] = []
 
 
@@ -37,9 +39,16 @@ class TileHandle:
     dtype: str
 
 
-def configure(*, pool_nbytes: int, directory: str | None = None) -> None:
-    """Set this process's tile limit in bytes, and the directory on disk for what goes past it."""
-    global _pool
+def configure(
+    *, pool_nbytes: int, directory: str | None = None, lock_pages: Callable[[NDArray[Any]], object] | None = None
+) -> None:
+    """Set this process's tile limit in bytes, the directory on disk for what goes past it, and what each tile is given.
+
+    Where a GPU will read tiles, `lock_pages` locks their pages as they are made, by whoever makes them: a product that
+    found them unlocked would wait for it.
+    """
+    global _pool, _lock_pages
+    _lock_pages = lock_pages
     directory = directory or tempfile.gettempdir()
     with _lock:
         if _pool is not None:
@@ -108,6 +117,8 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
                 f"{format_nbytes(nbytes)} more: raise memory=, or name a larger disk with local_directory="
             ) from None
         raise
+    if _lock_pages is not None:
+        _lock_pages(data)
     return data[:nbytes].view(dtype).reshape(shape)
 
 
