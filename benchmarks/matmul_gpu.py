@@ -29,6 +29,7 @@ import agreement
 import apart
 import contenders
 import matmul_works
+import memory_use
 import record
 from matmul_peers import Size
 
@@ -67,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--timeout", type=float, default=150, help="seconds that one contender may take for one work")
     found.add_argument("--only", help=f"some of {','.join(matmul_works.WORKS)}")
     found.add_argument("--results", type=Path, default=record.RESULTS, help="directory for the JSON file")
+    found.add_argument("--touch", default="0", help="bytes of host memory to write to first, on a machine just started")
     found.add_argument("--contender", help=argparse.SUPPRESS)
     return found
 
@@ -80,6 +82,7 @@ def compare(arguments: argparse.Namespace) -> None:
     settings["gpus"] = gpus
     if arguments.n is None:  # rows tell
         del settings["n"]
+    memory_use.touch(parse_nbytes(arguments.touch))
     outcomes: dict[str, dict[str, Any]] = {}
     print(f"{'work':<9}{'contender':<26}{'n':>6}  first s  median s  TFLOP/s  of peak   predicted", flush=True)
     for work in works(arguments):

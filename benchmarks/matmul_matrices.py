@@ -7,6 +7,8 @@ alone, and so does the sum over the whole product.
 
 import importlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -24,6 +26,9 @@ BITS = 53
 
 BAND = 16
 """Rows that NumPy makes at a time: what lies between the hashes and a band of a chunk stays in a core's cache."""
+
+THREADS = 8
+"""That make a chunk together."""
 
 SAMPLES = 96
 """Rows, and columns, whose crossings are compared with NumPy."""
@@ -109,7 +114,10 @@ def _chunk(xp: str, name: str, block_info: Any = None) -> Any:
     if xp != "numpy":
         return block(importlib.import_module(xp), name, rows, columns, about["dtype"].name)
     out = np.empty(about["chunk-shape"], about["dtype"])
-    fill(out, name, rows, columns)
+    edges = np.linspace(0, len(out), THREADS + 1).astype(int)
+    with ThreadPoolExecutor(THREADS) as threads:
+        parts = [(out[low:high], (rows[0] + low, rows[0] + high)) for low, high in pairwise(edges) if low < high]
+        list(threads.map(lambda part: fill(part[0], name, part[1], columns), parts))
     return out
 
 

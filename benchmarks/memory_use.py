@@ -5,9 +5,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import psutil
 
 LOADED = """
@@ -23,6 +25,10 @@ input()
 """A program that has used cuBLAS, holds no array, and waits."""
 
 
+BLOCK_NBYTES = 2**28
+"""Bytes that one thread touches at a time."""
+
+
 @dataclass
 class Peak:
     """The most bytes seen so far."""
@@ -34,6 +40,18 @@ def total_pss_nbytes() -> int:
     """Bytes of this process and its descendants' proportional set sizes: each shared page divided among its users."""
     here = psutil.Process()
     return sum(_pss_nbytes(process.pid) for process in (here, *here.children(recursive=True)))
+
+
+def touch(nbytes: int) -> None:
+    """Write to so much memory at once, and let go of it.
+
+    A virtual machine has to ask its host for every page that nobody has used since it was started: whoever comes first
+    would pay for those who come later.
+    """
+    with ThreadPoolExecutor() as threads:
+        blocks = [threads.submit(np.ones, BLOCK_NBYTES, np.uint8) for _ in range(nbytes // BLOCK_NBYTES)]
+        for block in blocks:
+            block.result()
 
 
 def on_gpus_nbytes() -> list[int]:
