@@ -14,7 +14,6 @@ from tornado.ioloop import PeriodicCallback
 from overspill import memory as tiles
 from overspill.cluster import attached, local, network
 from overspill.cluster.budgets import budgets
-from overspill.cluster.losses import LossPlugin
 from overspill.cluster.plugin import PURGE_INTERVAL_S, TilePlugin
 from overspill.cluster.specification import Address, Config, Specification, specify
 from overspill.errors import ClusterError
@@ -163,7 +162,6 @@ def _start(
         with Client(started, direct_to_workers=True) as client:
             client.scheduler_comm.interval = CLIENT_INTERVAL_S
             client.register_plugin(_plugin(resources))
-            client.register_plugin(LossPlugin())
             yield client, resources
 
 
