@@ -71,10 +71,10 @@ def on_device(stack: ExitStack, size: Size) -> dict[str, Any]:
     return found | {"gpus": gpus, "peak_tflop_per_s": sum(gemm_rate.of_workers(client, "float64"))}
 
 
-def started(stack: ExitStack, gpus: int, device_nbytes: int | None) -> Client:
+def started(stack: ExitStack, gpus: int, device_nbytes: int | None, **keywords: Any) -> Client:
     """This library's cluster on the first `gpus` GPUs that this process sees."""
-    budgets = {"memory": host_nbytes(), "device_memory": device_nbytes}
-    cluster = osp.cluster(gpu=True, CUDA_VISIBLE_DEVICES=contenders.visible(gpus), dashboard_address=None, **budgets)
+    keywords |= {"memory": host_nbytes(), "device_memory": device_nbytes}
+    cluster = osp.cluster(gpu=True, CUDA_VISIBLE_DEVICES=contenders.visible(gpus), dashboard_address=None, **keywords)
     return stack.enter_context(cluster).client
 
 

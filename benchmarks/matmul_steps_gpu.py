@@ -1,0 +1,110 @@
+"""What each step of the pipeline of products is worth: the same product in turn with it and without it.
+
+    python benchmarks/matmul_steps_gpu.py [--gpus 1] [--n 32768] [--device-limit 8GiB] [--threads 2] [--repeats 5]
+
+Operands and result in host memory, float64, one cluster for all, whose workers are told before each product what to
+leave out. Matrices are small: the beginning and the end of a product weigh more there, as they do on several GPUs. The
+last product of each pipeline is checked as `matmul_gpu.py` checks it.
+
+Writes ``results/matmul_steps_gpu.json``.
+"""
+
+import argparse
+import contextlib
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import gemm_rate
+import matmul_works
+import record
+from matmul_matrices import flop
+from spill_works import held, task_count
+
+import overspill as osp
+from overspill.planning import candidates
+from overspill.planning import matmul as planning
+from overspill.units import parse_nbytes
+
+NEVER = 2**62
+"""Of rows or columns: more than any tile has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """What the pipeline is made to do."""
+
+    turns: bool = True
+    band_rows: int | None = None
+    narrowest_first_panel: int = candidates.NARROWEST_FIRST_PANEL
+    widest_panel: int = planning.WIDEST_PANEL["cuda"]
+
+
+PIPELINES = {
+    "overspill": Pipeline(),
+    "tasks multiply side by side": Pipeline(turns=False),
+    "the last panel in one piece": Pipeline(band_rows=NEVER),
+    "the first panel as wide as others": Pipeline(narrowest_first_panel=NEVER),
+    "none of the three": Pipeline(turns=False, band_rows=NEVER, narrowest_first_panel=NEVER),
+    "panels of 2048": Pipeline(widest_panel=2048),
+}
+
+
+def main() -> None:
+    """Compare what the arguments ask for."""
+    arguments = parser().parse_args()
+    seconds: dict[str, list[float]] = {name: [] for name in PIPELINES}
+    with ExitStack() as stack:
+        limit_nbytes = parse_nbytes(arguments.device_limit)
+        client = matmul_works.started(stack, arguments.gpus, limit_nbytes, threads_per_worker=arguments.threads)
+        a, b = matmul_works.host_operands(client, arguments.n, arguments.chunk, "float64")
+        at_rest, errors = task_count(client), {}
+        for repetition in range(1 + arguments.repeats):
+            for name, pipeline in PIPELINES.items():
+                candidates.NARROWEST_FIRST_PANEL = pipeline.narrowest_first_panel
+                planning.WIDEST_PANEL["cuda"] = pipeline.widest_panel
+                client.run(choose, pipeline)
+                while task_count(client) > at_rest:
+                    time.sleep(0.01)
+                start = time.perf_counter()
+                c = held(client, osp.matmul(a, b, chunks=arguments.tile))
+                elapsed_s = time.perf_counter() - start
+                if repetition:  # the first one makes host memory
+                    seconds[name].append(elapsed_s)
+                    print(f"{name:<36}{elapsed_s:8.3f} s", flush=True)
+                if repetition == arguments.repeats:
+                    errors[name] = matmul_works.check(client, c)["error"]
+                del c
+        peak = sum(gemm_rate.of_workers(client, "float64"))
+    settings = {name: value for name, value in vars(arguments).items() if name != "results"}
+    figures = {"settings": settings, "flop": flop(arguments.n, "float64"), "peak_tflop_per_s": peak, "errors": errors}
+    print(f"written: {record.write('matmul_steps_gpu', figures | {'seconds': seconds}, arguments.results)}")
+
+
+def choose(pipeline: Pipeline) -> None:
+    """Make this worker's pipeline so."""
+    from overspill.stream import cuda, device
+
+    as_built = vars(cuda).setdefault("_BAND_ROWS_AS_BUILT", cuda.BAND_ROWS)
+    cuda.BAND_ROWS = pipeline.band_rows or as_built
+    device.device("cupy").turn = threading.Lock() if pipeline.turns else contextlib.nullcontext()
+
+
+def parser() -> argparse.ArgumentParser:
+    """What can be asked for."""
+    found = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    found.add_argument("--gpus", type=int, default=1, help="how many, the first ones")
+    found.add_argument("--n", type=int, default=32768, help="rows of each matrix")
+    found.add_argument("--chunk", type=int, default=4096, help="rows, and columns, of a chunk")
+    found.add_argument("--tile", type=int, default=16384, help="rows, and columns, of an output tile")
+    found.add_argument("--device-limit", default="8GiB", help="bytes of each GPU")
+    found.add_argument("--threads", type=int, default=2, help="tasks of a GPU at a time")
+    found.add_argument("--repeats", type=int, default=5)
+    found.add_argument("--results", type=Path, default=record.RESULTS, help="directory for the JSON file")
+    return found
+
+
+if __name__ == "__main__":
+    main()
