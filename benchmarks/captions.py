@@ -46,9 +46,7 @@ SUBJECTS = {
             "peak": "cupy.matmul of 16384² in the memory of all GPUs at once",
         },
     ),
-    "matmul_steps_gpu": Subject(
-        "A product of matrices in host memory, each step of its pipeline left out in turn"
-    ),
+    "matmul_steps_gpu": Subject("A product of matrices in host memory, each step of its pipeline left out in turn"),
     "solvers_gpu": Subject(
         "Solvers with the matrix in GPU memory, beside stock dask-cuda and CuPy on one GPU",
         {"power": "power iteration", "cg": "conjugate gradients on Poisson's equation in a cube"},
