@@ -81,8 +81,9 @@ def assert_within(plan: MatmulPlan, a: Operand, b: Operand, given: Resources) ->
     if plan.side == "cupy":
         on_device = given.threads * (tile * per_element.tile_itemsize + operand_buffers)
         assert plan.peak_device_nbytes == on_device <= given.device_nbytes
+        assert plan.driver_nbytes >= given.threads * 2**25 + plan.peak_tiles_nbytes // 512
     else:
-        assert plan.peak_device_nbytes == 0
+        assert plan.peak_device_nbytes == plan.driver_nbytes == 0
         accumulators = tile * (per_element.tile_itemsize - word)
         assert plan.peak_tiles_nbytes + slots * (operand_buffers + accumulators) <= given.pool_nbytes
     reading = word * 2 * sum(x.largest_chunk for x, hold in ((a, plan.hold_a), (b, plan.hold_b)) if not hold)

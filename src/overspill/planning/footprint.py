@@ -21,6 +21,13 @@ WIDEST_SOURCE = 8
 TILES_IN_FLIGHT = 2
 """Output tiles of a slot at a time when the result is not held: one being made, one being used up."""
 
+WORKSPACE_NBYTES = 40 * 2**20
+"""What cuBLAS takes on a GPU for each thread that calls it: 32 MiB on a Hopper, and its own records, rounded up."""
+
+PAGE_TABLE_NBYTES = 12
+"""What a GPU's tables take of its memory for each page of host memory that is locked for it: 8, and a margin. An H200
+took 176 MiB beside the buffers of two threads that locked 58 GB (`matmul_gpu_1_one.json`); these figures say 242."""
+
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
@@ -30,6 +37,8 @@ class Peaks:
     ----------
     device_nbytes
         On one GPU; 0 on CPUs.
+    driver_nbytes
+        What cuBLAS and the driver take on one GPU besides; 0 on CPUs.
     tiles_nbytes
         Tiles in all pools together.
     host_nbytes
@@ -39,6 +48,7 @@ class Peaks:
     """
 
     device_nbytes: int
+    driver_nbytes: int
     tiles_nbytes: int
     host_nbytes: int
     hold_result: bool
@@ -121,7 +131,14 @@ class Space:
             return None
         loose = sum(x.size * self.per_element.itemsize for x in self._held if x.loose)
         processes = PROCESS_NBYTES * (self.resources.workers + 1)
-        return Peaks(device, tiles, tiles + work + self._preparing_nbytes() + loose + processes, hold_result)
+        host = tiles + work + self._preparing_nbytes() + loose + processes
+        return Peaks(device, self._driver_nbytes(tiles), tiles, host, hold_result)
+
+    def _driver_nbytes(self, tiles_nbytes: int) -> int:
+        """What one GPU needs if it sees all tiles."""
+        if self.resources.device == "cpu":
+            return 0
+        return self.resources.threads * WORKSPACE_NBYTES + PAGE_TABLE_NBYTES * (tiles_nbytes // PAGESIZE)
 
     @property
     def _held(self) -> tuple[Operand, ...]:

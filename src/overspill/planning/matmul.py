@@ -59,7 +59,9 @@ class MatmulPlan:
     uploaded_nbytes, downloaded_nbytes
         Bytes of panels given to the devices, and of results taken back.
     peak_device_nbytes
-        Most bytes on one GPU at a time; 0 on CPUs.
+        Most bytes of buffers on one GPU at a time; 0 on CPUs.
+    driver_nbytes
+        What cuBLAS and the driver take on one GPU besides, its context apart: workspaces, and tables of locked pages.
     peak_tiles_nbytes
         Most bytes of tiles, in all pools together.
     peak_host_nbytes
@@ -91,6 +93,7 @@ class MatmulPlan:
     uploaded_nbytes: int
     downloaded_nbytes: int
     peak_device_nbytes: int
+    driver_nbytes: int
     peak_tiles_nbytes: int
     peak_host_nbytes: int
     prepare_s: float
@@ -163,9 +166,9 @@ class _Problem:
 def _best(problem: _Problem, resources: Resources, reason: str) -> MatmulPlan:
     per_element = arithmetic(problem.dtype, resources.device)
     plans: list[MatmulPlan] = []
-    for hold_a, hold_b in candidates.holdings(problem.pair, per_element.itemsize, resources):
-        for rows, columns in problem.tilings:
-            if plan := _fit(problem, per_element, resources, reason, hold_a, hold_b, rows, columns):
+    for holding in candidates.holdings(problem.pair, per_element.itemsize, resources):
+        for tiling in problem.tilings:
+            if plan := _fit(problem, per_element, resources, reason, holding, tiling):
                 plans.append(plan)
         if any(plan.hold_result for plan in plans):
             break  # all fits in memory: making a chunk twice gains nothing
@@ -183,21 +186,19 @@ def _fit(
     per_element: Arithmetic,
     resources: Resources,
     reason: str,
-    hold_a: bool,
-    hold_b: bool,
-    rows: Cut,
-    columns: Cut,
+    holding: tuple[bool, bool],
+    tiling: tuple[Cut, Cut],
 ) -> MatmulPlan | None:
     """The plan for one tiling, with the widest panels that fit; None where none do."""
     pair, a, b = problem.pair, problem.pair.a, problem.pair.b
+    (hold_a, hold_b), (rows, columns) = holding, tiling
     m, n, k = a.row_bounds[-1], b.column_bounds[-1], pair.k
     space = footprint.Space(per_element, resources, pair, hold_a, hold_b, rows, columns)
     width = space.widest_panel(min(k, WIDEST_PANEL[resources.device]))
     if width < min(k, candidates.NARROWEST_PANEL):
         return None
-    panels = problem.panels(width)
-    if resources.device == "cuda" and hold_a and hold_b:  # a streamed chunk cut once more would have to be kept
-        panels = candidates.narrow_first(panels)
+    in_memory = resources.device == "cuda" and hold_a and hold_b  # a streamed chunk cut once more would have to be kept
+    panels = candidates.narrow_first(problem.panels(width)) if in_memory else problem.panels(width)
     widest = max(panels)
     peaks = space.peaks(widest, result=m * n)
     if not peaks:
@@ -239,6 +240,7 @@ def _fit(
         uploaded_nbytes=traffic.uploaded_nbytes,
         downloaded_nbytes=traffic.downloaded_nbytes,
         peak_device_nbytes=peaks.device_nbytes,
+        driver_nbytes=peaks.driver_nbytes,
         peak_tiles_nbytes=peaks.tiles_nbytes,
         peak_host_nbytes=peaks.host_nbytes,
         prepare_s=prepare_s,

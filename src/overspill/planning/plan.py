@@ -85,6 +85,11 @@ class Plan:
         return max([self.passes.device_nbytes, *(product.peak_device_nbytes for product in self.products)])
 
     @property
+    def driver_nbytes(self) -> int:
+        """What cuBLAS and the driver take on one GPU beside a product's buffers, its context apart."""
+        return max((product.driver_nbytes for product in self.products), default=0)
+
+    @property
     def peak_host_nbytes(self) -> int:
         """Most host memory of all processes, if the result is persisted.
 
@@ -110,6 +115,7 @@ class Plan:
             "flop": self.flop,
             "predicted_s": self.predicted_s,
             "peak_device_nbytes": self.peak_device_nbytes,
+            "driver_nbytes": self.driver_nbytes,
             "peak_host_nbytes": self.peak_host_nbytes,
             "warnings": self.warnings,
             "advice": self.passes.advice,
@@ -140,7 +146,7 @@ class Plan:
         rows.extend(self.passes.rows())
         if self.products or self.passes.tasks:
             host = self._peak_host_nbytes(self.saved if only_saved else self.persisted)
-            rows.append(("peak memory", _peaks(host, self.peak_device_nbytes)))
+            rows.append(("peak memory", _peaks(host, self.peak_device_nbytes, self.driver_nbytes)))
             rows.append(("predicted", _describe_time(self)))
         return rows
 
@@ -178,8 +184,9 @@ def _describe(product: MatmulPlan) -> list[tuple[str, str]]:
     return rows
 
 
-def _peaks(host: int, device: int) -> str:
-    on_device = f", {format_nbytes(device)} on each GPU" if device else ""
+def _peaks(host: int, device: int, driver: int) -> str:
+    besides = f" and {format_nbytes(driver)} of the driver's" if driver else ""
+    on_device = f", {format_nbytes(device)} on each GPU{besides}" if device else ""
     return f"{format_nbytes(host)} of host memory{on_device}"
 
 
