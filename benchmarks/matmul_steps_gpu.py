@@ -62,7 +62,8 @@ def main() -> None:
         a, b = matmul_works.host_operands(client, arguments.n, arguments.chunk, "float64")
         at_rest, errors = task_count(client), {}
         for repetition in range(1 + arguments.repeats):
-            for name, pipeline in PIPELINES.items():
+            for name in rotated(list(PIPELINES), repetition):
+                pipeline = PIPELINES[name]
                 candidates.NARROWEST_FIRST_PANEL = pipeline.narrowest_first_panel
                 planning.WIDEST_PANEL["cuda"] = pipeline.widest_panel
                 client.run(choose, pipeline)
@@ -81,6 +82,12 @@ def main() -> None:
     settings = {name: value for name, value in vars(arguments).items() if name != "results"}
     figures = {"settings": settings, "flop": flop(arguments.n, "float64"), "peak_tflop_per_s": peak, "errors": errors}
     print(f"written: {record.write('matmul_steps_gpu', figures | {'seconds': seconds}, arguments.results)}")
+
+
+def rotated(names: list[str], by: int) -> list[str]:
+    """The names beginning with another one each time: what runs before may leave the GPU warmer, or cooler."""
+    first = by % len(names)
+    return names[first:] + names[:first]
 
 
 def choose(pipeline: Pipeline) -> None:
