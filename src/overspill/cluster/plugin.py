@@ -1,5 +1,6 @@
 """What makes a Dask worker one of ours: limits on tiles and results, and the mappings of dead processes let go."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -40,7 +41,7 @@ class TilePlugin(WorkerPlugin):
         if isinstance(worker.data, Store):
             worker.data.open(process.device(self.device_nbytes) if self.device_nbytes else None)
         metrics.expose(worker)
-        self._purge = PeriodicCallback(memory.purge, PURGE_INTERVAL_S * 1000)
+        self._purge = PeriodicCallback(_purge, PURGE_INTERVAL_S * 1000)
         self._purge.start()
 
     def teardown(self, worker: Worker) -> None:
@@ -48,6 +49,11 @@ class TilePlugin(WorkerPlugin):
         metrics.withdraw(worker)
         self._purge.stop()
         memory.close()
+
+
+async def _purge() -> None:
+    # Unlocking and unmapping what a dead worker held may take seconds, in which others want an answer.
+    await asyncio.get_running_loop().run_in_executor(None, memory.purge)
 
 
 def _page_locking() -> Callable[[NDArray[Any]], object]:
