@@ -28,6 +28,14 @@ def test_a_machine_without_gpus_needs_nothing() -> None:
         ),
         (server(cores=8, cores_worth=0.5), ["time of 0.5 cores", "n_workers=1"]),
         (
+            server(available_nbytes=20 * GIB),
+            ["20 GiB of 512 GiB of memory is free", "run this again"],
+        ),
+        (
+            server(available_nbytes=GIB, memory_limit_nbytes=16 * GIB),
+            ["1 GiB of 16 GiB of memory is free"],
+        ),
+        (
             server(folder=Folder("/tmp", "tmpfs", 100 * GIB)),
             ["/tmp lies in memory (tmpfs)", "temporary-directory"],
         ),

@@ -126,6 +126,18 @@ def test_memory_is_not_taken_for_a_disk(effort: Effort) -> None:
     bench.release()
 
 
+def test_a_slow_disk_is_not_written_to_for_long(effort: Effort, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    monkeypatch.setattr(probes_host, "WRITTEN_NBYTES", 4096)
+    monkeypatch.setattr(probes_host, "WRITTEN_S", 0)
+    monkeypatch.setattr(probes_host, "_write", lambda file, block: written.append(file.write(block)))
+    monkeypatch.setattr(probes_host, "_is_cached", lambda *_: False)
+    (probe,) = (probe for probe in probes_host.PROBES if probe.name == "disk, reading")
+    bench.prepare(probe, replace(effort, file_nbytes=2**20))
+    bench.release()
+    assert written == [4096]
+
+
 def test_work_that_ends_ends_the_measurement() -> None:
     left = [3.0, 3.0, 0.0]
 

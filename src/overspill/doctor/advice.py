@@ -12,6 +12,9 @@ SHM_NBYTES = 2**30
 SPILL_FRACTION = 0.1
 """Of the machine's memory, what should be free on disk at least."""
 
+FREE_FRACTION = 0.1
+"""Of the memory that may be used, what should be free: with less, measuring has arrays too small to tell much."""
+
 COMPANIONS = {
     "numba-cuda": "Dask sends CuPy chunks with it",
     "rmm": "dask-cuda makes what rmm_pool_size= and its kin ask for with it",
@@ -33,6 +36,12 @@ def of_facts(facts: Facts) -> Iterator[str]:
         yield (
             f"control groups allow the time of {facts.cores_worth:.3g} cores, of {facts.cores} that may be used: start "
             f"clusters with n_workers={workers}, or raise the quota (docker run --cpus={facts.cores})"
+        )
+    memory_nbytes = min(facts.memory_nbytes, facts.memory_limit_nbytes or facts.memory_nbytes)
+    if facts.available_nbytes < FREE_FRACTION * memory_nbytes:
+        yield (
+            f"{format_nbytes(facts.available_nbytes)} of {format_nbytes(memory_nbytes)} of memory is free, too little "
+            f"to measure what plans will count on: end what fills it, and run this again"
         )
     yield from _of_folder(facts)
     for name, wanted, there in facts.disagreements:

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO
@@ -28,6 +29,9 @@ IN_CACHE_NBYTES = 2**16
 
 WRITTEN_NBYTES = 2**23
 """Written or read at a time; what is written is on the disk before the next."""
+
+WRITTEN_S = 3.0
+"""Seconds after which the file that is to be read is long enough."""
 
 
 @contextmanager
@@ -131,8 +135,12 @@ def reading(effort: Effort) -> Iterator[Step]:
     """
     with tempfile.TemporaryFile(dir=effort.folder, buffering=0) as file:
         block = bytearray(np.random.default_rng(0).bytes(min(WRITTEN_NBYTES, effort.file_nbytes)))
+        end = time.monotonic() + WRITTEN_S
         for _ in range(max(1, effort.file_nbytes // len(block))):
             _write(file, block)
+            os.fdatasync(file.fileno())
+            if time.monotonic() > end:  # what a slow disk has by then is enough to read
+                break
         _forget(file)
         if file_system(effort.folder) in IN_MEMORY or _is_cached(file, len(block)):
             raise StorageError(f"{effort.folder} keeps its files in memory, so that nothing is read from a disk")
