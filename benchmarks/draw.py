@@ -1,9 +1,10 @@
 """Draw the results of the benchmarks: a picture a file, a panel a work, a bar a contender, a dot a repetition.
 
-    python benchmarks/draw.py [--results DIR] [--pictures DIR] [--page FILE]
+    python benchmarks/draw.py [--results DIR] [--pictures DIR] [--page FILE] [--readme FILE]
 
 Reads every ``NAME.json`` in `results/`, writes ``NAME.svg``, and puts picture and table into ``docs/performance.md``,
-where that says ``<!-- figures: NAME -->``. Drawing the same results again writes the same bytes.
+where that says ``<!-- figures: NAME -->``, and a digest of all into ``README.md``, at ``<!-- digest -->``. Drawing the
+same results again writes the same bytes.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import captions
+import digest
 import matplotlib
 import panels
 import record
@@ -26,7 +28,7 @@ from panels import Panel, Row
 
 DOCS = Path(__file__).parents[1] / "docs"
 
-PICTURES, PAGE = DOCS / "pictures" / "results", DOCS / "performance.md"
+PICTURES, PAGE, README = DOCS / "pictures" / "results", DOCS / "performance.md", DOCS.with_name("README.md")
 
 OURS, OUR_DOTS = "#64a1f7", "#0b4cc2"
 OTHERS, OTHER_DOTS = "#c3c9d1", "#59636e"
@@ -55,11 +57,12 @@ WORDS_WIDTH = 80
 
 
 def main() -> None:
-    """Draw every file of results, and write the page's tables."""
+    """Draw every file of results, and write the tables of both pages."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=record.RESULTS, help="directory of the JSON files")
     parser.add_argument("--pictures", type=Path, default=PICTURES, help="directory for the SVG files")
     parser.add_argument("--page", type=Path, default=PAGE, help="the Markdown file with places for pictures and tables")
+    parser.add_argument("--readme", type=Path, default=README, help="the Markdown file with a place for the digest")
     arguments = parser.parse_args()
     arguments.pictures.mkdir(parents=True, exist_ok=True)
     results = {path.stem: json.loads(path.read_text()) for path in sorted(arguments.results.glob("*.json"))}
@@ -68,12 +71,12 @@ def main() -> None:
         with matplotlib.rc_context(STYLE):
             page(name, figures).savefig(picture, metadata={"Date": None, "Creator": None})
         print(f"written: {picture}")
-    try:
-        text = tables.filled(arguments.page.read_text(), results)
-    except tables.PlaceError as error:
-        sys.exit(f"{arguments.page}: {error}")
-    arguments.page.write_text(text)
-    print(f"written: {arguments.page}")
+    for path, filled in ((arguments.page, tables.filled), (arguments.readme, digest.filled)):
+        try:
+            path.write_text(filled(path.read_text(), results))
+        except (tables.PlaceError, digest.MissingError) as error:
+            sys.exit(f"{path}: {error}")
+        print(f"written: {path}")
 
 
 def page(name: str, figures: Mapping[str, Any]) -> Figure:

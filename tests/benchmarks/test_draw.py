@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
 
-PAGE = ROOT / "docs" / "performance.md"
+PAGE, README = ROOT / "docs" / "performance.md", ROOT / "README.md"
 
 COMMITTED = ROOT / "docs" / "pictures" / "results"
 
@@ -50,10 +50,10 @@ MADE_UP = {
 PLACE = "<!-- figures: made_up -->\n<!-- end of figures -->\n"
 
 
-def draw(results: Path, pictures: Path, page: Path) -> subprocess.CompletedProcess[str]:
+def draw(results: Path, pictures: Path, page: Path, readme: Path) -> subprocess.CompletedProcess[str]:
     program = [sys.executable, str(ROOT / "benchmarks" / "draw.py")]
-    arguments = ["--results", str(results), "--pictures", str(pictures), "--page", str(page)]
-    return subprocess.run([*program, *arguments], capture_output=True, text=True, env=environment())
+    arguments = ["--results", results, "--pictures", pictures, "--page", page, "--readme", readme]
+    return subprocess.run([*program, *map(str, arguments)], capture_output=True, text=True, env=environment())
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +65,11 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in RESULTS:
         shutil.copy(path, results)
     (results / "made_up.json").write_text(json.dumps(MADE_UP))
-    done = draw(results, pictures, page)
+    readme = Path(shutil.copy(README, pictures.with_name("readme.md")))
+    done = draw(results, pictures, page, readme)
     assert done.returncode == 0, done.stderr
     assert {path.stem for path in pictures.iterdir()} == {path.stem for path in results.iterdir()}
+    assert readme.read_text() == README.read_text(), "run benchmarks/draw.py"
     return pictures
 
 
@@ -157,7 +159,10 @@ def test_the_same_results_give_the_same_bytes(drawn: Path, tmp_path: Path) -> No
     (tmp_path / "made_up.json").write_text(json.dumps(MADE_UP))
     page = tmp_path / "page.md"
     page.write_text(f"Before.\n{PLACE}After.\n")
-    assert draw(tmp_path, tmp_path, page).returncode == 0
+    readme = tmp_path / "readme.md"
+    readme.write_text("No place for a digest.\n")
+    assert draw(tmp_path, tmp_path, page, readme).returncode == 0
+    assert readme.read_text() == "No place for a digest.\n"
     text = page.read_text()
     assert text.startswith("Before.\n") and text.endswith("<!-- end of figures -->\nAfter.\n")
     assert drawn.with_suffix(".md").read_text().endswith(text.removeprefix("Before.\n").removesuffix("After.\n"))
@@ -185,6 +190,31 @@ def test_figures_without_a_place_and_places_without_figures(monkeypatch: pytest.
             tables.filled(page, results)
     with pytest.raises(tables.PlaceError, match="made_up have a place more"):
         tables.filled(PLACE, {})
+
+
+def test_the_digest_tells_our_figure_beside_the_best_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    digest = importlib.import_module("digest")
+    assert README.read_text().count("<!-- digest -->\n") == 1
+    speeds = {"overspill": [2.0, 4.0], "overspill, slowly": [9.0], "slow": [12.0], "slower": [15.0]}
+    results = {
+        "made_up": MADE_UP,
+        "races": {"where": MADE_UP["where"] | {"gpus": []}, "seconds": {"running": speeds}},
+    }
+    headlines = [
+        digest.Headline("juggling with two", "made_up", "juggling"),
+        digest.Headline("a run", "races", "running"),
+    ]
+    assert digest.table(headlines, results).splitlines()[2:] == [
+        "| juggling with two | 2 × slide rule, 2026-01-02 | 1.43 GB/s | 0.57 | none was in time |  |",
+        "| a run | 3 cores, 2026-01-02 | 3.00 s |  | slow: 12.0 s | 4.00 |",
+    ]
+    for missing, told in (
+        (digest.Headline("x", "unknown", ""), "no result unknown.json"),
+        (digest.Headline("x", "races", "walking"), "races.json has no figure of 'overspill' for the work 'walking'"),
+    ):
+        with pytest.raises(digest.MissingError, match=told):
+            digest.table([missing], results)
 
 
 def test_products_are_told_beside_peaks_and_plans(monkeypatch: pytest.MonkeyPatch) -> None:
