@@ -22,6 +22,7 @@ import argparse
 import os
 import statistics
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--repeats", type=int, default=5)
     found.add_argument("--timeout", type=float, default=150, help="seconds that one contender may take for one work")
     found.add_argument("--only", help=f"some of {','.join(matmul_works.WORKS)}")
+    found.add_argument("--who", help="some of the contenders, by the beginnings of their names: overspill,cuBLASXt")
     found.add_argument("--results", type=Path, default=record.RESULTS, help="directory for the JSON file")
     found.add_argument("--touch", default="0", help="bytes of host memory to write to first, on a machine just started")
     found.add_argument("--contender", help=argparse.SUPPRESS)
@@ -87,7 +89,7 @@ def compare(arguments: argparse.Namespace) -> None:
     print(f"{'work':<9}{'contender':<26}{'n':>6}  first s  median s  TFLOP/s  of peak   predicted", flush=True)
     for work in works(arguments):
         found = outcomes[work] = {}
-        for contender in matmul_works.competing(work, gpus):
+        for contender in asked_for(arguments, matmul_works.competing(work, gpus)):
             program = [*sys.argv, "--only", work, "--contender", contender]
             found[contender] = apart.printed_by(program, arguments.timeout)
             agreement.agree(found, WITHIN.get(work, FLOAT64))
@@ -106,6 +108,12 @@ def compete(arguments: argparse.Namespace) -> None:
 def works(arguments: argparse.Namespace) -> list[str]:
     """What is asked for."""
     return arguments.only.split(",") if arguments.only else list(matmul_works.WORKS)
+
+
+def asked_for(arguments: argparse.Namespace, contenders: Iterable[str]) -> list[str]:
+    """Those of the contenders that are asked for."""
+    wanted = tuple((arguments.who or "").split(","))
+    return [contender for contender in contenders if contender.startswith(wanted)]
 
 
 def name(arguments: argparse.Namespace, gpus: int) -> str:

@@ -212,6 +212,12 @@ def test_who_competes() -> None:
         assert next(iter(works.competing(work, 1))).startswith("overspill") or work == "peak"
 
 
+def test_some_may_be_asked_for() -> None:
+    benchmark, names = module("matmul_gpu"), ["overspill", "stock dask, TCP", "stock dask, UCXX and RMM", "jax"]
+    for given, asked_for in (([], names), (["--who", "jax,overspill"], names[::3]), (["--who", "stock"], names[1:3])):
+        assert benchmark.asked_for(benchmark.parser().parse_args(given), names) == asked_for
+
+
 @pytest.mark.parametrize(
     ("given", "gpus", "name"),
     [
