@@ -6,7 +6,7 @@ import pytest
 
 from memory.peers import Peer, borrow, close, drop, handle, make
 from overspill.errors import StaleTileError
-from overspill.memory.segment import PAGE, Lease, Segment, open_leased, supported
+from overspill.memory.segment import HUGE_PAGE, PAGE, Lease, Segment, open_leased, supported
 from overspill.memory.tile import from_handle
 
 N = 20_000
@@ -26,6 +26,22 @@ def test_a_segment_is_zeros_of_whole_pages_and_generation_0(on_disk: bool, tmp_p
     assert segment.generation == 0, "the generation lies behind the data"
     del x, lease
     segment.close(truncate=True)
+
+
+def flags(address: int) -> list[str]:
+    """What the kernel has noted of the mapping that begins there."""
+    text = Path("/proc/self/smaps").read_text()
+    mapping = text[text.index(f"{address:x}-") :]
+    return mapping[mapping.index("VmFlags:") :].splitlines()[0].split()[1:]
+
+
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="the kernel knows no huge pages")
+def test_whole_huge_pages_are_asked_for_and_no_more() -> None:
+    large, small = Segment.create(HUGE_PAGE + 3 * PAGE), Segment.create(HUGE_PAGE - PAGE)
+    assert "hg" in flags(large.address)
+    assert "hg" not in flags(large.address + HUGE_PAGE) and "hg" not in flags(small.address)
+    for segment in (large, small):
+        segment.close(truncate=True)
 
 
 def test_a_lease_elsewhere_is_seen_and_ends_with_its_descriptor() -> None:
