@@ -11,7 +11,6 @@ Writes ``results/matmul_steps_gpu.json``.
 
 import argparse
 import contextlib
-import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -93,10 +92,11 @@ def rotated(names: list[str], by: int) -> list[str]:
 def choose(pipeline: Pipeline) -> None:
     """Make this worker's pipeline so."""
     from overspill.stream import cuda, device
+    from overspill.stream.turn import Turn
 
     as_built = vars(cuda).setdefault("_BAND_ROWS_AS_BUILT", cuda.BAND_ROWS)
     cuda.BAND_ROWS = pipeline.band_rows or as_built
-    device.device("cupy").turn = threading.Lock() if pipeline.turns else contextlib.nullcontext()
+    device.device("cupy").turn = Turn() if pipeline.turns else contextlib.nullcontext()
 
 
 def parser() -> argparse.ArgumentParser:

@@ -18,6 +18,7 @@ from overspill.planning.arithmetic import Arithmetic
 from overspill.stream.buffers import Buffers
 from overspill.stream.device import SLOTS, TileShape
 from overspill.stream.strip import Part
+from overspill.stream.turn import Turn
 
 BAND_ROWS = 4096
 """Rows that the last product of a tile makes at a time, so that the first ones go down while others are multiplied:
@@ -35,7 +36,7 @@ class CUDA:
     def __init__(self) -> None:
         self.buffers = Buffers(self._allocate, self._drop)
         self.computing = cupy.cuda.Stream(non_blocking=True)
-        self.turn = threading.Lock()
+        self.turn = Turn()
         self._lock = threading.Lock()
         self._copying: list[cupy.cuda.Stream] = []
 

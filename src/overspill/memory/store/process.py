@@ -1,13 +1,16 @@
-"""What this process has of the spill store: the one device it uses, and whether a store is open."""
+"""What this process has of the spill store: the one device it uses, and which stores are open."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from overspill import backend
 from overspill.memory.store.device import Device
+from overspill.memory.store.turns import Turns
 
 _lock = threading.Lock()
 _device: Device | None = None
-_open: set[int] = set()
+_open: set[Turns] = set()
 
 
 def device(limit_nbytes: int | None = None) -> Device | None:
@@ -29,16 +32,25 @@ def trim(nbytes: int) -> None:
         _device.trim(nbytes)
 
 
-def opened(store: object) -> None:
-    """Note that `store` takes what other processes send."""
-    _open.add(id(store))
+def opened(turns: Turns) -> None:
+    """Note that a store, with the `turns` of its tasks, takes what other processes send."""
+    _open.add(turns)
 
 
-def closed(store: object) -> None:
-    """Note that `store` takes nothing any more."""
-    _open.discard(id(store))
+def closed(turns: Turns) -> None:
+    """Note that the store of `turns` takes nothing any more."""
+    _open.discard(turns)
 
 
 def has_store() -> bool:
     """Whether a worker's store is open here."""
     return bool(_open)
+
+
+@contextmanager
+def standing() -> Iterator[None]:
+    """Count the calling task among those that wait: no task that lacks memory waits for it meanwhile."""
+    with ExitStack() as stack:
+        for turns in tuple(_open):
+            stack.enter_context(turns.standing())
+        yield

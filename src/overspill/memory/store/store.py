@@ -63,14 +63,14 @@ class Store(MutableMapping[Key, Any]):
             device.install(self.keeper.reclaim_device, self._meter)
         tiers.pool.reclaim = self.keeper.reclaim_host
         self._turns.belongs_to_loop()
-        process.opened(self)
+        process.opened(self._turns)
         self.keeper.start()
         with tiers.changed:
             tiers.tell()
 
     def close(self) -> None:
         """Let go of everything, files included."""
-        process.closed(self)
+        process.closed(self._turns)
         self.keeper.close()
         device, pool = self._tiers.device, self._tiers.pool
         if device is not None:

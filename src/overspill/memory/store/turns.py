@@ -64,10 +64,12 @@ class Turns:
 
     @contextmanager
     def standing(self) -> Iterator[None]:
-        """Count the calling task among those that wait, for as long as the block waits on the store's condition."""
-        self._waiting += 1
-        self._changed.notify_all()
+        """Count the calling task among those that wait, for as long as the block waits for whatever it is."""
+        with self._changed:
+            self._waiting += 1
+            self._changed.notify_all()
         try:
             yield
         finally:
-            self._waiting -= 1
+            with self._changed:
+                self._waiting -= 1
