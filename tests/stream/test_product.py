@@ -13,11 +13,11 @@ from cases import assert_product, matrix
 from overspill import memory
 from overspill.backend import is_device_array, to_numpy
 from overspill.memory import ledger
-from overspill.planning.arithmetic import SUPPORTED
+from overspill.planning.arithmetic import SUPPORTED, arithmetic
 from overspill.planning.grid import bounds, cover, even, intervals
 from overspill.stream.device import TileShape, device
 from overspill.stream.product import TileTask, multiply_tile
-from overspill.stream.strip import Reread
+from overspill.stream.strip import Part, Reread
 
 SIDES = ["numpy", pytest.param("cupy", marks=pytest.mark.gpu)]
 
@@ -152,6 +152,34 @@ def test_tasks_that_have_their_panels_multiply_one_after_the_other() -> None:
             assert_product(c, a[20:175], b[:, 60:200])
             assert not waiting.done()
         assert_product(waiting.result(timeout=60), a[20:175], b[:, 60:200])
+
+
+@pytest.mark.gpu
+def test_what_was_queued_before_a_failure_is_done_before_buffers_are_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    import cupy
+
+    from overspill.stream import cuda
+
+    go_on = threading.Event()
+
+    def failing(*args: Any, **options: Any) -> None:
+        cupy.cuda.get_current_stream().launch_host_func(lambda _: go_on.wait(60), None)
+        raise MemoryError
+
+    monkeypatch.setattr(cuda.gemm_cuda, "gemm", failing)
+    where, x = cuda.CUDA(), as_tile(matrix((M, K), "float64", 1))
+    stream = where.open(TileShape((M, M), (M, M), K), "float64", arithmetic("float64", "cuda"), keep_on_device=True)
+    with ThreadPoolExecutor(1) as threads:
+        try:
+            panels = [stream.upload(operand, 0, [Part(x, 0, 0)], (M, K)) for operand in (0, 1)]
+            with pytest.raises(MemoryError):
+                stream.multiply(0, *panels)
+            assert not stream._multiplied[0].done, "close would not wait"
+        finally:
+            closing = threads.submit(stream.close)
+            go_on.set()
+        closing.result(timeout=60)
+    assert where.computing.done
 
 
 @pytest.mark.parametrize("side", SIDES)

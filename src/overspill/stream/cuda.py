@@ -134,15 +134,18 @@ class CUDATileStream:
         """Queue the addition of ``a @ b.T``, band by band if it is the last and the tile goes down."""
         height = BAND_ROWS if last and self._kept is None and not self._exact else len(a)
         with self._computing:
-            for operand in (0, 1):
-                self._computing.wait_event(self._uploaded[operand, slot])
-            for start in range(0, len(a), height):
-                band = slice(start, start + height)
-                self._add(a[band], b.T, self._sum[band])
-                if last:
-                    self._finished.append((band, self._computing.record()))
-            self._begun = True
-            self._multiplied[slot].record(self._computing)
+            try:
+                for operand in (0, 1):
+                    self._computing.wait_event(self._uploaded[operand, slot])
+                for start in range(0, len(a), height):
+                    band = slice(start, start + height)
+                    self._add(a[band], b.T, self._sum[band])
+                    if last:
+                        self._finished.append((band, self._computing.record()))
+                self._begun = True
+            finally:
+                # After a failure too: what was queued before it uses buffers that `close` hands on.
+                self._multiplied[slot].record(self._computing)
 
     def download(self) -> Any:
         """The tile, cut to its element type, where it is wanted."""
