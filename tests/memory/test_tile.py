@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,15 @@ def test_what_locks_pages_is_given_every_tile_as_it_is_made() -> None:
     memory.configure(pool_nbytes=2**30)
     counted()
     assert [memory.is_tile(tile) and np.shares_memory(tile, x) for tile in given] == [True]
+
+
+@pytest.mark.parametrize("end", [memory.close, tile._forget], ids=["closed", "forked"])
+def test_pages_are_locked_no_more_once_the_pool_is_given_up(end: Callable[[], None]) -> None:
+    given: list[Any] = []
+    memory.configure(pool_nbytes=2**30, lock_pages=given.append)
+    end()
+    assert memory.is_tile(counted())
+    assert given == []
 
 
 def test_tiles_outlive_the_closing_of_their_pool() -> None:

@@ -68,7 +68,8 @@ def pool() -> Pool:
 
 def close() -> None:
     """Give this process's idle tiles back to the system; those in use follow at a `purge` after their release."""
-    global _pool
+    global _pool, _lock_pages
+    _lock_pages = None
     with _lock:
         if _pool is not None:
             _closed.append(_pool)
@@ -84,9 +85,9 @@ def purge() -> None:
 
 
 def _forget() -> None:
-    """In a forked child: neither hand out nor give back the parent's blocks."""
-    global _lock, _pool
-    _lock, _pool = threading.Lock(), None
+    """In a forked child: neither hand out nor give back the parent's blocks, nor use its GPU, which CUDA forbids."""
+    global _lock, _pool, _lock_pages
+    _lock, _pool, _lock_pages = threading.Lock(), None, None
     _closed.clear()
 
 
