@@ -13,9 +13,11 @@ import numpy as np
 import psutil
 import pytest
 from distributed import LocalCluster, Worker, default_client, wait
+from distributed.core import Status
 
 from overspill import backend, memory
-from overspill.cluster import Cluster, attached, cluster
+from overspill.cluster import Cluster, attached, cluster, local
+from overspill.cluster.worker import SpillingNanny
 from overspill.errors import ClusterError, UsageError
 from overspill.memory import tile
 from overspill.planning.resources import active
@@ -86,10 +88,27 @@ class TestLife:
         with pytest.raises(KeyboardInterrupt):
             opened.close()
         monkeypatch.undo()
+        # Nobody starts workers again, in directories that are gone.
+        until(lambda: all(nanny.status == Status.closed for nanny in running.workers.values()))
         # What is left undone then happens as the program ends.
         running.scheduler._workdir.release()
         assert [record.getMessage() for record in caplog.records if "Failed to remove" in record.getMessage()] == []
         running.close()
+
+    def test_large_workers_are_not_replaced_as_they_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        opened = started()
+        begun: list[SpillingNanny] = []
+        nannies, wait_for_all = list(opened.client.cluster.workers.values()), psutil.wait_procs
+
+        def and_until_nannies_know(processes: Any, timeout: float) -> None:
+            wait_for_all(processes, timeout)
+            until(lambda: bool(begun) or all(nanny.status == Status.closed for nanny in nannies))
+
+        monkeypatch.setattr(psutil, "wait_procs", and_until_nannies_know)
+        monkeypatch.setattr(local, "LARGE_NBYTES", 0)
+        monkeypatch.setattr(SpillingNanny, "instantiate", lambda nanny: begun.append(nanny))
+        opened.close()
+        assert begun == []
 
     def test_busy_workers_do_not_delay_the_end(self) -> None:
         opened = started()

@@ -12,7 +12,7 @@ from typing import Any
 
 import dask
 import psutil
-from distributed import LocalCluster, SpecCluster
+from distributed import LocalCluster, Nanny, SpecCluster
 from distributed.core import Status
 
 from overspill import backend, machine
@@ -196,7 +196,7 @@ def _end_large_workers(cluster: SpecCluster) -> None:
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(nanny.pid) if getattr(nanny, "pid", None) else None
             if process and process.memory_info().rss > LARGE_NBYTES:
-                nanny.auto_restart = False
+                _replace_no_more(nanny)
                 process.kill()
                 large.append(process)
     psutil.wait_procs(large, timeout=TEARDOWN_S)
@@ -205,5 +205,12 @@ def _end_large_workers(cluster: SpecCluster) -> None:
 def _kill_workers(cluster: SpecCluster) -> None:
     for nanny in list(cluster.workers.values()):
         if pid := getattr(nanny, "pid", None):
+            _replace_no_more(nanny)
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def _replace_no_more(nanny: Nanny) -> None:
+    """Let `nanny` close when its worker ends, not start another one, which would make its directories anew."""
+    if nanny.status == Status.running:
+        nanny.close_gracefully()
