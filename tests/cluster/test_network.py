@@ -10,108 +10,110 @@ import pytest
 
 import overspill as osp
 from cases import resources
-from overspill import backend, memory
+from overspill import memory
 from overspill.cluster import Cluster, network
-from overspill.cluster.network import choose, of_address, prepare, reaches_devices
+from overspill.cluster.network import keywords_for, of_attached, of_started, prepare, reaches_devices
 from overspill.errors import ClusterError
 from overspill.planning.resources import using
 
 BY_ITSELF = "TCP: UCXX is here, and taken with protocol='ucx'"
 
-COLLECT = dask.config.collect
-
-UNCACHED = {"UCX_CUDA_IPC_CACHE": "n"}
+UCX = {"protocol": "ucx", "env": {"UCX_CUDA_IPC_CACHE": "n"}}
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Lets a test say how many GPUs there are, and which modules are missing."""
+def without(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Lets a test say which modules are missing; all others are there."""
 
-    def like(gpus: int, *absent: str) -> None:
-        monkeypatch.setattr(backend, "gpus", lambda: (backend.GPU("a GPU", 2**34),) * gpus)
+    def these(*absent: str) -> None:
         monkeypatch.setattr(network.importlib.util, "find_spec", lambda module: None if module in absent else module)
 
-    monkeypatch.setattr(dask.config, "collect", dict)
     monkeypatch.delenv("UCX_CUDA_IPC_CACHE", raising=False)
-    return like
+    these()
+    return these
 
 
+@pytest.mark.usefixtures("without")
 @pytest.mark.parametrize(
-    ("gpus", "absent", "keywords", "said", "protocol"),
+    ("configured", "keywords", "given"),
     [
-        (4, (), {}, BY_ITSELF, None),
-        (4, (), {"rmm_pool_size": "8GiB"}, BY_ITSELF, None),
-        (4, (), {"n_workers": 2}, BY_ITSELF, None),
-        (4, (), {"n_workers": 1}, "TCP: one GPU", None),
-        (4, (), {"CUDA_VISIBLE_DEVICES": "0,2"}, BY_ITSELF, None),
-        (4, (), {"CUDA_VISIBLE_DEVICES": [3]}, "TCP: one GPU", None),
-        (4, (), {"CUDA_VISIBLE_DEVICES": 3}, "TCP: one GPU", None),
-        (1, (), {}, "TCP: one GPU", None),
-        (4, ("distributed_ucxx",), {}, "TCP: distributed-ucxx is not installed", None),
-        (4, ("ucxx",), {}, "TCP: ucxx is not installed", None),
-        (4, ("numba",), {}, "TCP: numba-cuda is not installed", None),
-        (1, ("distributed_ucxx",), {}, "TCP: one GPU", None),
-        (4, (), {"protocol": "tcp"}, "TCP: as asked for", None),
-        (4, (), {"protocol": "tls://"}, "TLS: as asked for", None),
-        (4, (), {"host": "tcp://127.0.0.1"}, "TCP: as asked for", None),
-        (4, (), {"security": True}, "TLS: as asked for", None),
-        (1, (), {"protocol": "ucx"}, "UCXX: as asked for", "ucx"),
-        (1, (), {"protocol": "ucxx"}, "UCXX: as asked for", "ucx"),
-        (1, (), {"enable_nvlink": True}, "UCXX: as asked for", "ucx"),
-        (4, (), {"enable_nvlink": False}, BY_ITSELF, None),
+        ("tcp", {}, {}),
+        ("tcp", {"rmm_pool_size": "8GiB"}, {}),
+        ("tcp", {"protocol": "tcp"}, {}),
+        ("tcp", {"enable_nvlink": False}, {}),
+        ("tcp", {"protocol": "ucx"}, UCX),
+        ("tcp", {"protocol": "ucx://"}, UCX),
+        ("tcp", {"protocol": "ucxx"}, UCX),
+        ("tcp", {"enable_nvlink": True}, UCX),
+        ("tcp", {"host": "ucx://127.0.0.1"}, UCX),
+        ("ucx", {}, UCX),
+        ("tls", {}, {"protocol": "tls"}),
+        ("ucx", {"protocol": "tcp"}, {}),
+        ("ucx", {"host": "tcp://127.0.0.1"}, {}),
+        ("ucx", {"security": True}, {}),
     ],
 )
-def test_what_is_chosen(machine: Any, gpus: int, absent: Any, keywords: Any, said: str, protocol: str | None) -> None:
-    machine(gpus, *absent)
-    chosen = choose("LocalCUDACluster", keywords)
-    assert chosen.said == said
-    assert chosen.keywords == ({"protocol": protocol, "env": UNCACHED} if protocol else {})
+def test_what_a_cluster_of_gpus_is_given(configured: str, keywords: Any, given: Any) -> None:
+    with dask.config.set({"distributed.comm.default-scheme": configured}):
+        assert keywords_for("LocalCUDACluster", keywords) == given
 
 
-@pytest.mark.parametrize(("scheme", "said"), [("tcp", "TCP: as asked for"), ("ucx", "UCXX: as asked for")])
-def test_the_configuration_counts_where_it_is_a_users(
-    machine: Any, monkeypatch: pytest.MonkeyPatch, scheme: str, said: str
-) -> None:
-    machine(4)
-    monkeypatch.setattr(dask.config, "collect", COLLECT)
-    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__DEFAULT_SCHEME", scheme)
-    chosen = choose("LocalCUDACluster", {})
-    assert (chosen.said, chosen.keywords["protocol"]) == (said, scheme)
-    assert choose("LocalCUDACluster", {"protocol": "tls"}).said == "TLS: as asked for"
-
-
+@pytest.mark.usefixtures("without")
 @pytest.mark.parametrize("where", ["keyword", "environment"])
-def test_ucx_own_settings_of_a_user_stay(machine: Any, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    machine(2)
+def test_ucx_own_settings_of_a_user_stay(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     if where == "keyword":
         env = {"UCX_CUDA_IPC_CACHE": "y", "OTHER": "1"}
-        assert choose("LocalCUDACluster", {"protocol": "ucx", "env": env}).keywords["env"] == env
+        assert keywords_for("LocalCUDACluster", {"protocol": "ucx", "env": env})["env"] == env
     else:
         monkeypatch.setenv("UCX_CUDA_IPC_CACHE", "y")
-        assert choose("LocalCUDACluster", {"protocol": "ucx", "env": None}).keywords["env"] == {}
+        assert keywords_for("LocalCUDACluster", {"protocol": "ucx", "env": None})["env"] == {}
 
 
-def test_without_gpus_nothing_is_chosen(machine: Any) -> None:
-    machine(0)
-    assert choose("LocalCluster", {}) == network.Network("")
-    assert choose("LocalCluster", {"protocol": "ucx"}).keywords == {"protocol": "ucx"}
+@pytest.mark.usefixtures("without")
+def test_a_cluster_of_cores_heeds_keywords_alone() -> None:
+    with dask.config.set({"distributed.comm.default-scheme": "ucx"}):
+        assert keywords_for("LocalCluster", {}) == {}
+    assert keywords_for("LocalCluster", {"protocol": "ucx"}) == {"protocol": "ucx"}
 
 
 @pytest.mark.parametrize(("name", "absent"), [("LocalCUDACluster", "numba-cuda"), ("LocalCluster", "distributed-ucxx")])
-def test_ucxx_that_is_asked_for_must_be_there(machine: Any, name: Any, absent: str) -> None:
-    machine(4, "numba" if absent == "numba-cuda" else "distributed_ucxx")
+def test_ucxx_that_is_asked_for_must_be_there(without: Any, name: Any, absent: str) -> None:
+    without("numba" if absent == "numba-cuda" else "distributed_ucxx")
     with pytest.raises(ClusterError, match=f"the protocol ucx needs {absent}, which is not installed: install"):
-        choose(name, {"protocol": "ucx"})
+        keywords_for(name, {"protocol": "ucx"})
+
+
+@pytest.mark.parametrize(
+    ("scheme", "gpus", "absent", "said"),
+    [
+        ("tcp", 4, [], BY_ITSELF),
+        ("tcp", 1, [], "TCP: one GPU"),
+        ("tcp", 1, ["distributed_ucxx"], "TCP: one GPU"),
+        ("tcp", 4, ["distributed_ucxx"], "TCP: distributed-ucxx is not installed"),
+        ("tcp", 4, ["ucxx"], "TCP: ucxx is not installed"),
+        ("tcp", 4, ["numba"], "TCP: numba-cuda is not installed"),
+        ("tls", 4, [], "TLS: as asked for"),
+        ("ucx", 1, [], "UCXX: as asked for"),
+    ],
+)
+def test_what_is_said_of_it(without: Any, scheme: str, gpus: int, absent: list[str], said: str) -> None:
+    without(*absent)
+    assert of_started(f"{scheme}://127.0.0.1:8786", gpus) == said
 
 
 def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert of_address("tcp://10.0.0.1:8786") == "TCP: as its scheduler was started"
+    assert of_attached("tcp://10.0.0.1:8786") == "TCP: as its scheduler was started"
     assert not reaches_devices("tcp://ucx:1")
     prepare("tcp://10.0.0.1:8786")
     monkeypatch.delattr(sys.modules["overspill.cluster"], "ucx", raising=False)
     monkeypatch.setitem(sys.modules, "overspill.cluster.ucx", None)
     with pytest.raises(ClusterError, match="ucx://10.0.0.1:1 is reached over UCXX, which cannot be imported"):
         prepare("ucx://10.0.0.1:1")
+    with (
+        dask.config.set({"distributed.comm.default-scheme": "ucx"}),
+        pytest.raises(ClusterError, match="ucx://10.0.0.1:1 is reached over UCXX"),
+    ):
+        osp.cluster("10.0.0.1:1")
 
 
 def test_the_plan_says_which() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import psutil
 from distributed import Client, Worker
-from distributed.comm.addressing import get_address_host
+from distributed.comm.addressing import get_address_host, normalize_address
 
 from overspill import backend, machine
 from overspill.cluster import network
@@ -70,7 +70,7 @@ def connected(url: str) -> Iterator[tuple[Client, dict[str, WorkerState]]]:
         If nothing answers there, there are no workers, they cannot import overspill, or some of one host cannot share
         tiles.
     """
-    network.prepare(url)
+    network.prepare(normalize_address(url))
     try:
         client = Client(url, timeout=CONNECT_TIMEOUT)
     except (OSError, ValueError) as error:

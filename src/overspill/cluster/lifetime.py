@@ -141,8 +141,7 @@ def _start(
 ) -> Iterator[tuple[Client, Resources]]:
     chosen = local.cluster_class(asked.class_name)
     keywords = local.with_defaults(asked.class_name, asked.keywords)
-    between = network.choose(asked.class_name, keywords)
-    keywords |= between.keywords
+    keywords |= network.keywords_for(asked.class_name, keywords)
     on_gpu = asked.class_name == "LocalCUDACluster"
     if on_gpu and device_memory is not None:
         keywords["device_memory_limit"] = device_memory
@@ -157,7 +156,9 @@ def _start(
             memory=memory,
             device_memory=device_memory,
         )
-        resources = replace(resources, network=between.said)
+        if on_gpu:
+            said = network.of_started(started.scheduler_address, resources.workers)
+            resources = replace(resources, network=said)
         # Results come from the workers themselves, as handles: the scheduler would ask for their bytes.
         with Client(started, direct_to_workers=True) as client:
             client.scheduler_comm.interval = CLIENT_INTERVAL_S
@@ -172,7 +173,7 @@ def _attach(
     with attached.connected(asked.url) as (client, states):
         resources = attached.budgets(states, gpu, memory, device_memory)
         if resources.device == "cuda":
-            resources = replace(resources, network=network.of_address(asked.url))
+            resources = replace(resources, network=network.of_attached(next(iter(states))))
         with attached.configured(client, states, _plugin(resources), replace=memory is not None):
             yield client, resources
 

@@ -3,12 +3,10 @@
 import importlib.util
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import dask
 
-from overspill import backend
 from overspill.cluster.specification import ClassName
 from overspill.errors import ClusterError
 
@@ -29,24 +27,8 @@ _TRANSPORTS = ("enable_tcp_over_ucx", "enable_infiniband", "enable_nvlink")
 _SCHEMES = ("ucx", "ucxx")
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
-    """What was chosen.
-
-    Attributes
-    ----------
-    said
-        Its name, and why where that is not obvious, for people.
-    keywords
-        What the cluster class must be given for it.
-    """
-
-    said: str
-    keywords: Mapping[str, Any] = field(default_factory=dict)
-
-
-def choose(name: ClassName, keywords: Mapping[str, Any]) -> Network:
-    """The network for a cluster of this class: as its `keywords` or Dask's configuration say, else by this machine.
+def keywords_for(name: ClassName, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """What a cluster of this class must be given besides, to have the network that its `keywords` or Dask ask for.
 
     Raises
     ------
@@ -56,22 +38,43 @@ def choose(name: ClassName, keywords: Mapping[str, Any]) -> Network:
     on_gpus = name == "LocalCUDACluster"
     asked, given = _asked(keywords), {}
     if on_gpus and not asked:
-        # Dask's own default cannot be told from a user's "tcp" but by where it is written; its clusters heed neither.
-        asked = dask.config.get("distributed.comm.default-scheme", "", config=dask.config.collect())
-        given = {"protocol": asked}
-    absent = missing(NEEDED_BY_GPUS if on_gpus else NEEDED)
-    if asked in _SCHEMES:
-        if absent:
-            raise ClusterError(
-                f"the protocol {asked} needs {absent[0]}, which is not installed: install overspill[gpu], or ask for "
-                f"protocol='tcp'"
-            )
-        return Network("UCXX: as asked for", _for_ucxx(keywords)) if on_gpus else Network("", {"protocol": "ucx"})
+        # Dask's clusters do not heed it themselves.
+        asked = dask.config.get("distributed.comm.default-scheme")
+        given = {"protocol": asked} if asked != "tcp" else {}
+    if asked not in _SCHEMES:
+        return given
+    if absent := missing(NEEDED_BY_GPUS if on_gpus else NEEDED):
+        raise ClusterError(
+            f"the protocol {asked} needs {absent[0]}, which is not installed: install overspill[gpu], or ask for "
+            f"protocol='tcp'"
+        )
     if not on_gpus:
-        return Network("")
-    if asked:
-        return Network(f"{asked.upper()}: as asked for", given)
-    return Network(by_machine(_gpus(keywords), absent))
+        return {"protocol": "ucx"}
+    env = {variable: value for variable, value in UNCACHED.items() if variable not in os.environ}
+    return {"protocol": "ucx", "env": {**env, **(keywords.get("env") or {})}}
+
+
+def of_started(address: str, gpus: int) -> str:
+    """The network between the GPUs of a cluster started here, whose scheduler is at `address`, and why, for people.
+
+    Examples
+    --------
+    >>> of_started("ucx://127.0.0.1:8786", 4), of_started("tcp://127.0.0.1:8786", 1)
+    ('UCXX: as asked for', 'TCP: one GPU')
+    """
+    name = _name(address)
+    return by_machine(gpus, missing(NEEDED_BY_GPUS)) if name == "TCP" else f"{name}: as asked for"
+
+
+def of_attached(address: str) -> str:
+    """The same of a cluster that somebody else started.
+
+    Examples
+    --------
+    >>> of_attached("ucx://10.0.0.1:8786")
+    'UCXX: as its scheduler was started'
+    """
+    return f"{_name(address)}: as its scheduler was started"
 
 
 def by_machine(gpus: int, absent: Sequence[str]) -> str:
@@ -87,19 +90,6 @@ def by_machine(gpus: int, absent: Sequence[str]) -> str:
     if gpus < 2:
         return "TCP: one GPU"
     return f"TCP: {absent[0]} is not installed" if absent else "TCP: UCXX is here, and taken with protocol='ucx'"
-
-
-def of_address(url: str) -> str:
-    """The network of a cluster that somebody else started.
-
-    Examples
-    --------
-    >>> of_address("ucx://10.0.0.1:8786"), of_address("10.0.0.1:8786")
-    ('UCXX: as its scheduler was started', 'TCP: as its scheduler was started')
-    """
-    scheme, separator, _ = url.partition("://")
-    name = "UCXX" if scheme in _SCHEMES else scheme.upper() if separator else "TCP"
-    return f"{name}: as its scheduler was started"
 
 
 def missing(needed: Mapping[str, str]) -> list[str]:
@@ -136,7 +126,12 @@ def prepare(address: str) -> None:
 
 
 def _is_ucxx(address: str) -> bool:
-    return address.partition("://")[0] in _SCHEMES
+    return _name(address) == "UCXX"
+
+
+def _name(address: str) -> str:
+    scheme = address.partition("://")[0]
+    return "UCXX" if scheme in _SCHEMES else scheme.upper()
 
 
 def _asked(keywords: Mapping[str, Any]) -> str:
@@ -148,17 +143,3 @@ def _asked(keywords: Mapping[str, Any]) -> str:
     if "://" in str(keywords.get("host") or ""):
         return str(keywords["host"]).partition("://")[0]
     return "tls" if keywords.get("security") else ""
-
-
-def _for_ucxx(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    env = {variable: value for variable, value in UNCACHED.items() if variable not in os.environ}
-    return {"protocol": "ucx", "env": {**env, **(keywords.get("env") or {})}}
-
-
-def _gpus(keywords: Mapping[str, Any]) -> int:
-    """How many GPUs a cluster with these keywords uses."""
-    visible = keywords.get("CUDA_VISIBLE_DEVICES")
-    if isinstance(visible, str):
-        visible = visible.split(",")
-    count = len(visible) if isinstance(visible, Sequence) else len(backend.gpus()) if visible is None else 1
-    return min(count, keywords.get("n_workers") or count)
