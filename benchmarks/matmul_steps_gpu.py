@@ -3,8 +3,9 @@
     python benchmarks/matmul_steps_gpu.py [--gpus 1] [--n 32768] [--device-limit 8GiB] [--threads 2] [--repeats 5]
 
 Operands and result in host memory, float64, one cluster for all, whose workers are told before each product what to
-leave out. Matrices are small: the beginning and the end of a product weigh more there, as they do on several GPUs. The
-last product of each pipeline is checked as `matmul_gpu.py` checks it.
+leave out. Matrices are small: the beginning and the end of a product weigh more there, as they do on several GPUs. Each
+time a pipeline multiplies twice, and the second product counts: the first one may find buffers of another size and have
+to make its own. The last product of each pipeline is checked as `matmul_gpu.py` checks it.
 
 Writes ``results/matmul_steps_gpu.json``.
 """
@@ -16,9 +17,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import dask.array as da
 import gemm_rate
 import matmul_works
 import record
+from distributed import Client
 from matmul_matrices import flop
 from spill_works import held, task_count
 
@@ -60,27 +63,32 @@ def main() -> None:
         client = matmul_works.started(stack, arguments.gpus, limit_nbytes, threads_per_worker=arguments.threads)
         a, b = matmul_works.host_operands(client, arguments.n, arguments.chunk, "float64")
         at_rest, errors = task_count(client), {}
-        for repetition in range(1 + arguments.repeats):
+        for repetition in range(arguments.repeats):
             for name in rotated(list(PIPELINES), repetition):
                 pipeline = PIPELINES[name]
                 candidates.NARROWEST_FIRST_PANEL = pipeline.narrowest_first_panel
                 planning.WIDEST_PANEL["cuda"] = pipeline.widest_panel
                 client.run(choose, pipeline)
-                while task_count(client) > at_rest:
-                    time.sleep(0.01)
-                start = time.perf_counter()
-                c = held(client, osp.matmul(a, b, chunks=arguments.tile))
-                elapsed_s = time.perf_counter() - start
-                if repetition:  # the first one makes host memory
-                    seconds[name].append(elapsed_s)
-                    print(f"{name:<36}{elapsed_s:8.3f} s", flush=True)
-                if repetition == arguments.repeats:
+                multiply(client, a, b, arguments.tile, at_rest)  # and make buffers, if the last one's do not do
+                c, elapsed_s = multiply(client, a, b, arguments.tile, at_rest)
+                seconds[name].append(elapsed_s)
+                print(f"{name:<36}{elapsed_s:8.3f} s", flush=True)
+                if repetition == arguments.repeats - 1:
                     errors[name] = matmul_works.check(client, c)["error"]
                 del c
         peak = sum(gemm_rate.of_workers(client, "float64"))
     settings = {name: value for name, value in vars(arguments).items() if name != "results"}
     figures = {"settings": settings, "flop": flop(arguments.n, "float64"), "peak_tflop_per_s": peak, "errors": errors}
     print(f"written: {record.write('matmul_steps_gpu', figures | {'seconds': seconds}, arguments.results)}")
+
+
+def multiply(client: Client, a: da.Array, b: da.Array, tile: int, at_rest: int) -> tuple[da.Array, float]:
+    """The product and its seconds, once the scheduler knows no more than `at_rest` tasks: the one before is let go."""
+    while task_count(client) > at_rest:
+        time.sleep(0.01)
+    start = time.perf_counter()
+    c = held(client, osp.matmul(a, b, chunks=tile))
+    return c, time.perf_counter() - start
 
 
 def rotated(names: list[str], by: int) -> list[str]:
