@@ -42,10 +42,10 @@ class TileHandle:
 def configure(
     *, pool_nbytes: int, directory: str | None = None, lock_pages: Callable[[NDArray[Any]], object] | None = None
 ) -> None:
-    """Set this process's tile limit in bytes, the directory on disk for what goes past it, and what each tile is given.
+    """Set this process's tile limit in bytes, and the directory on disk for what goes past it.
 
-    Where a GPU will read tiles, `lock_pages` locks their pages as they are made, by whoever makes them: a product that
-    found them unlocked would wait for it.
+    Where a GPU will read tiles, `lock_pages` is called with each new one: a product that found its pages unlocked would
+    wait for them to be locked.
     """
     global _pool, _lock_pages
     _lock_pages = lock_pages

@@ -71,13 +71,7 @@ class CUDATileStream:
     """One output tile on a GPU: a stream that copies, the GPU's one that computes, and events between them."""
 
     def __init__(
-        self,
-        device: CUDA,
-        shape: TileShape,
-        dtype: str,
-        arithmetic: Arithmetic,
-        *,
-        keep_on_device: bool,
+        self, device: CUDA, shape: TileShape, dtype: str, arithmetic: Arithmetic, *, keep_on_device: bool
     ) -> None:
         self._device = device
         self._shape = shape
@@ -238,14 +232,8 @@ class CUDATileStream:
             np.copyto(staging, array, casting="same_kind")
             array = staging
         runtime.memcpy2DAsync(
-            target.data.ptr,
-            target.strides[0],
-            array.ctypes.data,
-            array.strides[0],
-            array.shape[1] * array.itemsize,
-            array.shape[0],
-            runtime.memcpyHostToDevice,
-            self._copying.ptr,
+            *(target.data.ptr, target.strides[0], array.ctypes.data, array.strides[0]),
+            *(array.shape[1] * array.itemsize, array.shape[0], runtime.memcpyHostToDevice, self._copying.ptr),
         )
         return array
 
