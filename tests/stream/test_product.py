@@ -167,7 +167,7 @@ def test_what_was_queued_before_a_failure_is_done_before_buffers_are_handed_on(m
         raise MemoryError
 
     monkeypatch.setattr(cuda.gemm_cuda, "gemm", failing)
-    where, x = cuda.CUDA(), as_tile(matrix((M, K), "float64", 1))
+    where, x = device("cupy"), as_tile(matrix((M, K), "float64", 1))
     stream = where.open(TileShape((M, M), (M, M), K), "float64", arithmetic("float64", "cuda"), keep_on_device=True)
     with ThreadPoolExecutor(1) as threads:
         try:
