@@ -123,8 +123,8 @@ class Segment:
             raise OSError(error, f"cannot map {nbytes} bytes of shared memory: {os.strerror(error)}")
         self.address: int = address
         if whole := nbytes // HUGE_PAGE * HUGE_PAGE:
-            # Where the kernel gives them (shmem_enabled=advise) tiles are made 2.8 times as fast (6.18, a Xeon). Whole ones
-            # only: the last would take memory that nobody has asked for, nor counts.
+            # Where the kernel gives them (shmem_enabled=advise) tiles are made 2.8 times as fast. Whole ones only: the
+            # last would take memory that nobody has asked for, nor counts.
             _libc.madvise(address, whole, _HUGE_PAGES)
 
     @classmethod
