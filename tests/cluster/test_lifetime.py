@@ -140,6 +140,16 @@ class TestLife:
             assert result.sum() == 1 << 20
             del result, held
 
+    def test_a_worker_that_takes_long_to_end_is_replaced(self) -> None:
+        timeout = "distributed.deploy.lost-worker-timeout"
+        with dask.config.set({timeout: "100ms"}):
+            with started() as opened:
+                ((address, pid),) = opened.client.run(os.getpid).items()
+                os.kill(pid, signal.SIGKILL)
+                until(lambda: bool(set(opened.client.ncores()) - {address}))
+                assert len(opened.client.cluster.workers) == 1
+            assert dask.config.get(timeout) == "100ms"
+
     def test_directories_lie_where_asked_until_an_interrupt(self, tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt), started(local_directory=str(tmp_path)) as opened:
             ((_, directory),) = opened.client.run(pool_limit).values()

@@ -12,6 +12,7 @@ from typing import Any
 
 import dask
 import psutil
+from dask.utils import parse_timedelta
 from distributed import LocalCluster, Nanny, SpecCluster
 from distributed.core import Status
 
@@ -34,6 +35,9 @@ TEARDOWN_S = 120.0
 
 GRACE_S = 2.0
 """Seconds that workers get to end by themselves; one in the middle of a long task is killed then."""
+
+LOST_TIMEOUT = "distributed.deploy.lost-worker-timeout"
+"""Dask's setting of how long a worker may be away until its nanny is given up, and no other worker takes its place."""
 
 DASHBOARD_PAGE = "overspill.dashboard.preload"
 """What the scheduler loads to serve the page of the stores: named, not imported, since it stands above this floor."""
@@ -98,6 +102,9 @@ def running(chosen: type[LocalCluster], keywords: Mapping[str, Any]) -> Iterator
             configured = dask.config.get("distributed.scheduler.preload")
             scheduler["preload"] = [*([configured] if isinstance(configured, str) else configured), DASHBOARD_PAGE]
         keywords["scheduler_kwargs"] = scheduler | (keywords.get("scheduler_kwargs") or {})
+        # Nannies tell of a death as it begins, and start another worker once the system has ended that one.
+        patience_s = parse_timedelta(dask.config.get(LOST_TIMEOUT)) + TEARDOWN_S
+        stack.enter_context(dask.config.set({LOST_TIMEOUT: patience_s}))
         stack.enter_context(inherited(keywords.get("env") or {}))
         network.prepare(f"{keywords.get('protocol') or ''}://")
         cluster = _start(chosen, keywords)
