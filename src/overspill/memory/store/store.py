@@ -8,7 +8,7 @@ where is written down in `tiers.py`.
 """
 
 import os
-from collections.abc import Iterable, Iterator, MutableMapping, Sized
+from collections.abc import Collection, Iterable, Iterator, MutableMapping, Sized
 from contextlib import suppress
 from typing import Any
 
@@ -168,12 +168,12 @@ class Store(MutableMapping[Key, Any]):
                 return self.prepare(keys, recipient)
             return None
 
-    def at_hand(self, keys: Iterable[Key]) -> dict[Key, Any] | None:
+    def at_hand(self, keys: Collection[Key]) -> dict[Key, Any] | None:
         """Those of `keys` that are here, as tasks take them, if all of them lie where tasks want them; never blocks."""
         with self._tiers.changed:
-            entries = self._known(keys)
-            if not all(entry.resident for entry in entries):
+            if not self.resident(keys):
                 return None
+            entries = self._known(keys)
             for entry in entries:
                 self._tiers.queues.touch(entry)
             return {entry.key: entry.value for entry in entries}
