@@ -39,7 +39,7 @@ SUBJECTS = {
             "": "float64, operands and result in host memory",
             "host": "float64, operands and result in host memory",
             "device": "float64, operands and result in GPU memory",
-            "one": "one GPU, float64",
+            "one": "one GPU, float64, operands and result in host memory, those of cupy.matmul in its own",
             "types": "other types, operands and result in host memory",
             "scaling": "float64 in host memory, by the number of GPUs",
             "killed": "float64, operands made and multiplied, a worker killed when half of the product is there",

@@ -53,6 +53,12 @@ def test_a_task_too_many_costs_a_round() -> None:
     assert uneven > 1.3 * even
 
 
+def test_tiles_of_several_sizes_cost_as_many_of_the_largest() -> None:
+    even, _ = predict(EVEN, resources("cuda", workers=4), "float64")
+    uneven, _ = predict(replace(EVEN, largest_tile=1 / 6), resources("cuda", workers=4), "float64")
+    assert uneven == pytest.approx(even * 8 / 6, rel=0.01)
+
+
 def test_narrow_panels_are_slower() -> None:
     wide, _ = predict(EVEN, resources("cuda"), "float64")
     narrow, _ = predict(replace(EVEN, panel_width=64), resources("cuda"), "float64")

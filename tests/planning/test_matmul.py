@@ -255,3 +255,14 @@ def test_the_first_panel_of_what_lies_in_memory_is_narrow_on_a_gpu(device: Any, 
     plan = plan_matmul(whole, whole, "float64", given, same=True, on_device=device == "cuda", chunks=((8192,) * 2,) * 2)
     assert plan.hold_a == (reread is None)
     assert plan.panels[:3] == first
+
+
+@pytest.mark.parametrize(("n", "workers"), [(65536, 4), (98304, 4), (49152, 2), (49152, 3), (40960, 4)])
+def test_gpus_get_even_shares_of_a_large_product(n: int, workers: int) -> None:
+    """Tiles of several sizes, handed out by their number, left one GPU an eighth more to do than the others."""
+    whole = Operand((4096,) * (n // 4096), (4096,) * (n // 4096), made=True)
+    given = resources("cuda", workers=workers, threads=2, device_nbytes=2**33)
+    plan = plan_matmul(whole, whole, "float64", given)
+    work = [rows * columns for rows in plan.rows for columns in plan.columns]
+    shares = [sum(work[first::workers]) for first in range(workers)]
+    assert max(shares) <= 1.05 * n * n / workers

@@ -64,8 +64,9 @@ def predict(traffic: Traffic, resources: Resources, rate: str) -> tuple[float, s
     rates, on_cpu = resources.rates, resources.device == "cpu"
     slots = resources.workers * (resources.threads if on_cpu else 1)
     rounds = -(-traffic.tasks // slots)
-    # The busiest slot's share of all work: an even share, or what whole tasks or one large task make of it.
-    share = max(1 / slots, rounds / traffic.tasks, traffic.largest_tile)
+    # The busiest slot's share of all work: an even share, or what whole tasks make of it. Dask hands tasks out by their
+    # number, so that one slot may get the largest ones alone.
+    share = max(1 / slots, rounds * traffic.largest_tile)
     # Tasks that share a GPU each read and recompute in a thread of their own.
     readers = 1 if on_cpu else resources.threads
     efficiency = traffic.panel_width / (traffic.panel_width + HALF_RATE_WIDTH[resources.device])
