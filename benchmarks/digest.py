@@ -7,6 +7,7 @@ from typing import Any
 
 import captions
 import panels
+import tables
 from panels import Panel, Row
 
 PLACE = re.compile(r"<!-- digest -->\n(.*?)<!-- end of digest -->", re.DOTALL)
@@ -74,8 +75,7 @@ def filled(page: str, results: Mapping[str, Mapping[str, Any]]) -> str:
 
 def table(headlines: Sequence[Headline], results: Mapping[str, Mapping[str, Any]]) -> str:
     """A row a headline."""
-    told = [_told(headline, results) for headline in headlines]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (TITLES, ["---"] * len(TITLES), *told)) + "\n"
+    return tables.markdown(TITLES, [_told(headline, results) for headline in headlines])
 
 
 def _told(headline: Headline, results: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -88,8 +88,8 @@ def _told(headline: Headline, results: Mapping[str, Mapping[str, Any]]) -> list[
         raise MissingError(f"{headline.file}.json has no figure of {headline.ours!r} for the work {headline.work!r}")
     (panel, *_), (row, *_), where = found, ours, figures["where"]
     on = f"{len(where['gpus'])} × {where['gpus'][0]}" if where["gpus"] else f"{where['cores']} cores"
-    share = panel.line and panel.unit != "s" and f"{row.middle / panel.line.value:.2f}"
-    cells = [headline.said, f"{on}, {where['date']}", captions.figure(row.middle, panel.unit), share or ""]
+    share = f"{row.middle / ceiling:.2f}" if (ceiling := tables.ceiling(panel, row)) else ""
+    cells = [headline.said, f"{on}, {where['date']}", captions.figure(row.middle, panel.unit), share]
     if not (best := _best(panel)):
         return [*cells, "none was in time", ""]
     times = best.middle / row.middle if panel.unit == "s" else row.middle / best.middle
@@ -98,10 +98,7 @@ def _told(headline: Headline, results: Mapping[str, Mapping[str, Any]]) -> list[
 
 def _best(panel: Panel) -> Row | None:
     """The fastest that is neither ours nor the ruler."""
-    others = [
-        row
-        for row in panel.rows
-        if row.middle is not None and row.contender != panels.RULER and not row.contender.startswith("overspill")
-    ]
+    timed = (row for row in panel.rows if row.middle is not None)
+    others = [row for row in timed if not row.is_ours and row.contender != panels.RULER]
     choose = min if panel.unit == "s" else max
     return choose(others, key=lambda row: row.middle, default=None)

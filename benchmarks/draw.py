@@ -108,7 +108,7 @@ def draw(axis: Axes, panel: Panel) -> None:
     values = axis.secondary_yaxis("right")
     values.set_yticks(positions, [captions.right_of(row, panel.unit) for row in panel.rows])
     for label, row in zip(axis.get_yticklabels(), panel.rows, strict=True):
-        label.set(fontweight="bold" if is_ours(row) else "normal", color=OUR_DOTS if is_ours(row) else "black")
+        label.set(fontweight="bold" if row.is_ours else "normal", color=OUR_DOTS if row.is_ours else "black")
     for side in (axis, values):
         side.tick_params(axis="y", length=0)
         side.spines[:].set_visible(False)
@@ -134,17 +134,12 @@ def bar(axis: Axes, position: int, row: Row) -> None:
         # Over the column of figures, where it has none.
         axis.text(0, position, f" {words}", va="center_baseline", color=WORDS, style="italic").set_in_layout(False)
         return
-    fill, dots = (OURS, OUR_DOTS) if is_ours(row) else (OTHERS, OTHER_DOTS)
+    fill, dots = (OURS, OUR_DOTS) if row.is_ours else (OTHERS, OTHER_DOTS)
     axis.barh(position, row.middle, height=0.66, color=fill)
     above: dict[str, Any] = {"zorder": 3, "clip_on": False}
     axis.scatter(row.repetitions, [position] * len(row.repetitions), s=11, color=dots, alpha=0.75, linewidth=0, **above)
     if row.first is not None:
         axis.scatter([row.first], [position], s=16, facecolor="white", edgecolor=dots, linewidth=1, **above)
-
-
-def is_ours(row: Row) -> bool:
-    """Whether this library did it, in whichever way."""
-    return row.contender.startswith("overspill")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """A run of which one worker is ended by SIGKILL in the middle, beside the same run that nobody disturbs."""
 
-import gc
 import os
 import signal
 import time
@@ -10,7 +9,7 @@ from typing import Any, TypeAlias
 
 import dask.array as da
 from distributed import Client, Future, Worker, futures_of
-from spill_works import held, task_count
+from spill_works import held, settle
 
 POLL_S = 0.005
 
@@ -88,9 +87,7 @@ def run(client: Client, make: Make, multiply: Multiply, disturb: Disturb | None 
 
     `disturb` is called with the product's tiles to come, once they are asked for.
     """
-    while task_count(client):
-        gc.collect()
-        time.sleep(POLL_S)
+    settle(client, 0)
     start = time.perf_counter()
     a, b = make()
     made = time.perf_counter()

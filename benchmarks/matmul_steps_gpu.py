@@ -23,7 +23,7 @@ import matmul_works
 import record
 from distributed import Client
 from matmul_matrices import flop
-from spill_works import held, task_count
+from spill_works import held, settle, task_count
 
 import overspill as osp
 from overspill.planning import candidates
@@ -84,8 +84,7 @@ def main() -> None:
 
 def multiply(client: Client, a: da.Array, b: da.Array, tile: int, at_rest: int) -> tuple[da.Array, float]:
     """The product and its seconds, once the scheduler knows no more than `at_rest` tasks: the one before is let go."""
-    while task_count(client) > at_rest:
-        time.sleep(0.01)
+    settle(client, at_rest)
     start = time.perf_counter()
     c = held(client, osp.matmul(a, b, chunks=tile))
     return c, time.perf_counter() - start

@@ -66,6 +66,11 @@ class Row:
     undisturbed_s: float | None = None
     trouble: str | None = None
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this library did it, in whichever way."""
+        return self.contender.startswith("overspill")
+
 
 @dataclass(frozen=True, slots=True)
 class Line:

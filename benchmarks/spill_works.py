@@ -1,5 +1,6 @@
 """What the spill benchmark computes, on any cluster; each work returns its figures once its results are checked."""
 
+import gc
 import math
 import statistics
 import time
@@ -71,8 +72,7 @@ def timed(client: Client, work: Callable[[], Any], repeats: int, enough_s: float
         if sum(seconds[1:]) > enough_s:
             break
         result = None
-        while task_count(client) > tasks:
-            time.sleep(0.01)
+        settle(client, tasks)
         start = time.perf_counter()
         result = work()
         seconds.append(time.perf_counter() - start)
@@ -87,6 +87,13 @@ def timed_mean(client: Client, x: da.Array, repeats: int) -> tuple[float, list[f
 def task_count(client: Client) -> int:
     """How many tasks the scheduler knows: what is wanted, and what is not yet let go."""
     return int(client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)))
+
+
+def settle(client: Client, tasks: int) -> None:
+    """Wait until the scheduler knows no more than so many tasks: results that nobody wants any more are let go."""
+    while task_count(client) > tasks:
+        gc.collect()  # futures in a cycle of references would wait for it
+        time.sleep(0.01)
 
 
 def wave(x: Any) -> Any:

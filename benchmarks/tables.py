@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +70,14 @@ def table(about: captions.Subject, found: Sequence[Panel]) -> str:
         if any(cells):
             titles.append(column.title)
             told = [[*cells_before, cell or ""] for cells_before, cell in zip(told, cells, strict=True)]
-    return "\n".join(_line(cells) for cells in (titles, ["---"] * len(titles), *told)) + "\n"
+    return markdown(titles, told)
+
+
+def ceiling(panel: Panel, row: Row) -> float | None:
+    """What the row is a share of: its own ceiling, or what its panel is measured against; None of the ruler itself."""
+    if panel.unit == "s" or row.contender == panels.RULER:
+        return None
+    return row.ceiling or (panel.line.value if panel.line else None)
 
 
 def _heading(about: captions.Subject, panel: Panel, row: Row) -> str:
@@ -78,7 +85,7 @@ def _heading(about: captions.Subject, panel: Panel, row: Row) -> str:
 
 
 def _name(row: Row) -> str:
-    return f"**{row.contender}**" if row.contender.startswith("overspill") else row.contender
+    return f"**{row.contender}**" if row.is_ours else row.contender
 
 
 def _median(panel: Panel, row: Row) -> str | None:
@@ -97,9 +104,7 @@ def _first(panel: Panel, row: Row) -> str | None:
 
 
 def _share(panel: Panel, row: Row) -> str | None:
-    """Of the row's own ceiling, or of what its panel is measured against."""
-    ceiling = row.ceiling or (panel.line.value if panel.line else None)
-    return None if panel.unit == "s" or row.contender == panels.RULER else _part(row.middle, ceiling)
+    return _part(row.middle, ceiling(panel, row))
 
 
 def _alone(panel: Panel, row: Row) -> str | None:
@@ -168,6 +173,11 @@ COLUMNS = (
     Column("limit", _limit),
     Column("remark", _trouble),
 )
+
+
+def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of Markdown."""
+    return "\n".join(_line(cells) for cells in (titles, ["---"] * len(titles), *rows)) + "\n"
 
 
 def _line(cells: Sequence[str]) -> str:
