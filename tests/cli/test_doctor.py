@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from doctor.machines import server
+from doctor.machines import SMALL, server
 from overspill import machine, profile
 from overspill.cli import doctor as command
 from overspill.cli.main import cli
@@ -17,19 +17,7 @@ from overspill.cluster import local
 from overspill.doctor import examine, look, measure
 from overspill.doctor.facts import Facts
 from overspill.doctor.figures import Figure
-from overspill.doctor.probe import Effort
 from overspill.errors import ClusterError
-
-SMALL = Effort(
-    window_s=0.002,
-    device_window_s=0.002,
-    host_nbytes=2**18,
-    host_n=64,
-    device_nbytes=2**20,
-    device_n=64,
-    file_nbytes=2**16,
-    tasks=20,
-)
 
 
 @pytest.fixture

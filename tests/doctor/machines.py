@@ -1,9 +1,10 @@
-"""Machines as `overspill doctor` may find them: a server of four GPUs in order, and what differs from it."""
+"""Machines as `overspill doctor` may find them: a server of four GPUs in order, and others; and little to measure."""
 
 from dataclasses import replace
 from typing import Any
 
 from overspill.doctor.facts import CUDAFacts, Facts, Folder, GPUFacts
+from overspill.doctor.probe import Effort
 
 GIB = 2**30
 
@@ -45,6 +46,19 @@ SERVER = Facts(
     },
     disagreements=(),
 )
+
+
+SMALL = Effort(
+    window_s=0.002,
+    device_window_s=0.002,
+    host_nbytes=2**18,
+    host_n=96,
+    device_nbytes=2**20,
+    device_n=96,
+    file_nbytes=2**16,
+    tasks=20,
+)
+"""Little to measure, in no time."""
 
 
 def server(*, without: tuple[str, ...] = (), cuda: dict[str, Any] | None = None, **changes: Any) -> Facts:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from doctor.machines import SMALL
 from overspill import memory
 from overspill.doctor import bench, look, probes_host, rates
 from overspill.doctor.measure import TASKS, probes
@@ -35,16 +36,7 @@ CASES = [
 
 @pytest.fixture
 def effort(tmp_path: Path) -> Effort:
-    return Effort(
-        window_s=0.002,
-        device_window_s=0.002,
-        host_nbytes=2**18,
-        host_n=96,
-        device_nbytes=2**20,
-        device_n=96,
-        file_nbytes=2**16,
-        folder=str(tmp_path),
-    )
+    return replace(SMALL, folder=str(tmp_path))
 
 
 @pytest.mark.usefixtures("nothing_left")
