@@ -38,6 +38,7 @@ SUBJECTS = {
         {
             "": "float64, operands and result in host memory",
             "host": "float64, operands and result in host memory",
+            "large": "float64, operands and result in host memory, 8 GiB of each GPU",
             "device": "float64, operands and result in GPU memory",
             "one": "one GPU, float64, operands and result in host memory, those of cupy.matmul in its own",
             "types": "other types, operands and result in host memory",

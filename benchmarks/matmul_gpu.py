@@ -1,14 +1,14 @@
 """Products of square matrices on all GPUs of this server, beside what people would use instead.
 
-    python benchmarks/matmul_gpu.py [--gpus 4] [--n 65536] [--device-limit 8GiB] [--only host,device] [--repeats 5]
+    python benchmarks/matmul_gpu.py [--gpus 4] [--n 65536] [--only host,device] [--repeats 5]
 
-``host``: operands and result in host memory, float64, within a budget on each GPU. ``device``: all in GPU memory.
-``one``: the same on one GPU, with 8 GiB of it. ``types``: float32, float16 and complex64 in host memory. ``scaling``:
-on one, two, four GPUs. ``killed``: operands made in host memory, then multiplied, on all GPUs; the process of one of
-them is ended by SIGKILL when half of the output tiles are there, and the seconds of the whole run are recorded beside
-those of one that nobody disturbs, both after a first one. Stock Dask does it in GPU memory. ``peak``: `cupy.matmul` of
-16384² for five seconds on all GPUs at once, which is measured right after each product of this library's as well, in
-the same workers.
+``host``: operands and result in host memory, float64. ``large``: larger ones, with 8 GiB of each of four GPUs.
+``device``: all in GPU memory. ``one``: operands and result in host memory, on one GPU, with 8 GiB of it. ``types``:
+float32, float16 and complex64 in host memory. ``scaling``: on one, two, four GPUs. ``killed``: operands made in host
+memory, then multiplied, on all GPUs; the process of one of them is ended by SIGKILL when half of the output tiles are
+there, and the seconds of the whole run are recorded beside those of one that nobody disturbs, both after a first one.
+Stock Dask does it in GPU memory. ``peak``: `cupy.matmul` of 16384² for five seconds on all GPUs at once, which is
+measured right after each product of this library's as well, in the same workers.
 
 Each contender runs in a process of its own. Its product is compared with NumPy where 96 rows and columns cross, and its
 sum with what it must be, before times count. The first product begins with operands that no GPU has seen, except that
@@ -33,6 +33,7 @@ import matmul_works
 import memory_use
 import record
 from matmul_peers import Size
+from matmul_works import MANY_GPUS
 
 from overspill import backend
 from overspill.units import format_nbytes, parse_nbytes
@@ -42,10 +43,8 @@ WITHIN = {"types": 1e-3}
 
 FLOAT64 = 1e-11
 
-MANY_GPUS = 4
-
-FEW_GPUS_N, MANY_GPUS_N = 49152, 65536
-"""Rows unless asked for otherwise: on fewer than `MANY_GPUS`, and on as many or more."""
+FEW_GPUS_N, MANY_GPUS_N, LARGE_N = 49152, 65536, 98304
+"""Rows unless asked for otherwise: on fewer than `MANY_GPUS`, on as many or more, and of the work ``large``."""
 
 
 def main() -> None:
@@ -61,9 +60,9 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     found.add_argument("--gpus", type=int, help="how many, the first ones; all unless given")
     found.add_argument("--n", type=int, help=f"rows of each matrix; {FEW_GPUS_N}, on {MANY_GPUS} GPUs {MANY_GPUS_N}")
-    found.add_argument("--chunk", type=int, default=4096, help="rows, and columns, of a chunk in host memory")
+    found.add_argument("--chunk", type=int, default=8192, help="rows, and columns, of a chunk in host memory")
     found.add_argument("--device-chunk", type=int, default=8192, help="rows, and columns, of a chunk in GPU memory")
-    found.add_argument("--device-limit", default="8GiB", help="bytes of a GPU for products of what is on the host")
+    found.add_argument("--device-limit", help="bytes of a GPU for products of what is on the host; our default")
     found.add_argument("--stock-scale", type=float, default=0.5, help="share of n that stock Dask gets if it spills")
     found.add_argument("--repeats", type=int, default=5)
     found.add_argument("--timeout", type=float, default=150, help="seconds that one contender may take for one work")
@@ -124,12 +123,13 @@ def name(arguments: argparse.Namespace, gpus: int) -> str:
 
 def size_of(arguments: argparse.Namespace, gpus: int) -> Size:
     """How large the products of one work are on so many GPUs."""
-    few = gpus < MANY_GPUS or arguments.only == "one"
+    usual_n = FEW_GPUS_N if gpus < MANY_GPUS or arguments.only == "one" else MANY_GPUS_N
+    limit = arguments.device_limit
     return Size(
-        n=arguments.n or (FEW_GPUS_N if few else MANY_GPUS_N),
+        n=arguments.n or (LARGE_N if arguments.only == "large" else usual_n),
         chunk=arguments.chunk,
         device_chunk=arguments.device_chunk,
-        device_nbytes=parse_nbytes(arguments.device_limit),
+        device_nbytes=parse_nbytes(limit) if limit else None,
         stock_scale=arguments.stock_scale,
         repeats=arguments.repeats,
     )

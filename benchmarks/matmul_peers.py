@@ -43,7 +43,7 @@ class Size:
     chunk, device_chunk
         Rows, and columns, of a chunk in host memory, and of one in GPU memory.
     device_nbytes
-        What a cluster may take on a GPU where operands and result are on the host.
+        What a cluster may take on a GPU where operands and result are on the host; None for its own default.
     stock_scale
         What share of `n` stock Dask gets where it has to spill.
     repeats
@@ -53,7 +53,7 @@ class Size:
     n: int
     chunk: int
     device_chunk: int
-    device_nbytes: int
+    device_nbytes: int | None
     stock_scale: float
     repeats: int
 

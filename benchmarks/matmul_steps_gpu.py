@@ -26,7 +26,7 @@ from matmul_matrices import flop
 from spill_works import held, settle, task_count
 
 import overspill as osp
-from overspill.planning import candidates
+from overspill.planning import candidates, grid
 from overspill.planning import matmul as planning
 from overspill.units import parse_nbytes
 
@@ -39,7 +39,7 @@ class Pipeline:
     """What the pipeline is made to do."""
 
     turns: bool = True
-    band_rows: int | None = None
+    bands: bool = True
     narrowest_first_panel: int = candidates.NARROWEST_FIRST_PANEL
     widest_panel: int = planning.WIDEST_PANEL["cuda"]
 
@@ -47,9 +47,9 @@ class Pipeline:
 PIPELINES = {
     "overspill": Pipeline(),
     "tasks multiply side by side": Pipeline(turns=False),
-    "the last panel in one piece": Pipeline(band_rows=NEVER),
+    "the last panel in one piece": Pipeline(bands=False),
     "the first panel as wide as others": Pipeline(narrowest_first_panel=NEVER),
-    "none of the three": Pipeline(turns=False, band_rows=NEVER, narrowest_first_panel=NEVER),
+    "none of the three": Pipeline(turns=False, bands=False, narrowest_first_panel=NEVER),
     "panels of 2048": Pipeline(widest_panel=2048),
 }
 
@@ -101,8 +101,7 @@ def choose(pipeline: Pipeline) -> None:
     from overspill.stream import cuda, device
     from overspill.stream.turn import Turn
 
-    as_built = vars(cuda).setdefault("_BAND_ROWS_AS_BUILT", cuda.BAND_ROWS)
-    cuda.BAND_ROWS = pipeline.band_rows or as_built
+    cuda.bands = grid.bands if pipeline.bands else lambda rows, columns: (rows,)
     device.device("cupy").turn = Turn() if pipeline.turns else contextlib.nullcontext()
 
 

@@ -29,8 +29,8 @@ from overspill.memory import ledger
 
 Work = Callable[[ExitStack, Size], dict[str, Any]]
 
-ONE_GPU_NBYTES = 8 * 2**30
-"""The budget of a product on one GPU."""
+SMALL_NBYTES = 8 * 2**30
+"""A budget on each GPU that is a fraction of what a product needs."""
 
 HOST_SHARE = 0.8
 """Of the free host memory, for the workers of all clusters."""
@@ -39,6 +39,9 @@ ENOUGH_S = 40.0
 """Seconds after which a product is repeated no more."""
 
 TYPES = ("float32", "float16", "complex64")
+
+MANY_GPUS = 4
+"""Fewer are lent with less host memory than the largest product takes."""
 
 
 def on_host(
@@ -50,7 +53,7 @@ def on_host(
     client = started(stack, gpus, device_nbytes)
     start = time.perf_counter()
     a, b = host_operands(client, size.n, size.chunk, dtype)
-    found = {"made_s": time.perf_counter() - start, "gpus": gpus, "limit_nbytes": device_nbytes}
+    found = {"made_s": time.perf_counter() - start, "gpus": gpus, "limit_nbytes": device_nbytes or default_nbytes()}
     found |= planned_and_done(client, a, b, size.repeats, [context_nbytes + nbytes for nbytes in before])
     return found | {"peak_tflop_per_s": sum(gemm_rate.of_workers(client, dtype))}
 
@@ -102,7 +105,7 @@ def stock(stack: ExitStack, size: Size, *, cluster: Any, spilling: bool) -> dict
     """CuPy chunks on dask-cuda: smaller ones, of a smaller product, where they have to spill."""
     scale = size.stock_scale if spilling else 1.0
     n = scaled(size, scale)
-    limit_nbytes = int(size.device_nbytes * scale**2) if spilling else default_nbytes()
+    limit_nbytes = int(SMALL_NBYTES * scale**2) if spilling else default_nbytes()
     client = stack.enter_context(cluster(Limits("cuda", limit_nbytes, host_nbytes())))
     a, b = cupy_operands(client, n, size.device_chunk)
     c, seconds = timed(client, lambda: _product(client, a @ b), size.repeats, ENOUGH_S)
@@ -113,7 +116,7 @@ def stock(stack: ExitStack, size: Size, *, cluster: Any, spilling: bool) -> dict
 def killed(stack: ExitStack, size: Size) -> dict[str, Any]:
     """Operands made in tiles and multiplied into tiles, on all GPUs, the worker of one of them killed half-way."""
     client = started(stack, len(backend.gpus()), size.device_nbytes)
-    found = {"limit_nbytes": size.device_nbytes}
+    found = {"limit_nbytes": size.device_nbytes or default_nbytes()}
     return found | without_one(
         client, size.n, partial(host_operands, client, size.n, size.chunk, "float64"), osp.matmul
     )
@@ -196,7 +199,7 @@ def _synchronize() -> None:
 def competing(work: str, gpus: int) -> dict[str, Work]:
     """The contenders of a work on so many GPUs, this library's first."""
     if work != "scaling":
-        return WORKS[work]
+        return {} if work == "large" and gpus < MANY_GPUS else WORKS[work]
     counts = [count for count in (1, 2, 4, 8) if count <= gpus]
     return {f"overspill, {count} GPU{'s' * (count > 1)}": partial(on_host, gpus=count) for count in counts}
 
@@ -215,10 +218,11 @@ WORKS: dict[str, dict[str, Work]] = {
         "jax": matmul_peers.jax_sharded,
     },
     "one": {
-        "overspill": partial(on_host, gpus=1, device_nbytes=ONE_GPU_NBYTES),
+        "overspill": partial(on_host, gpus=1, device_nbytes=SMALL_NBYTES),
         "cuBLASXt": partial(matmul_peers.cublasxt_product, gpus=1),
         "cupy.matmul": matmul_peers.cupy_product,
     },
+    "large": {"overspill": partial(on_host, device_nbytes=SMALL_NBYTES)},
     "types": {f"overspill, {dtype}": partial(of_type, dtype=dtype) for dtype in TYPES},
     "scaling": {},
     "killed": {"overspill": killed, "stock dask, TCP": stock_killed},

@@ -16,6 +16,7 @@ GPU_RATES = Rates(
     gemm_flop_per_s=dict.fromkeys(("float16", "float32", "float64", "complex64", "complex128", "integer"), 5e13),
     upload_per_s=5e10,
     download_per_s=4e10,
+    both_ways_per_s=9e10,
     disk_per_s=1e9,
     recompute_per_s=1e9,
     memory_per_s=4e12,

@@ -209,7 +209,8 @@ def test_who_competes() -> None:
     assert list(works.competing("scaling", 3)) == ["overspill, 1 GPU", "overspill, 2 GPUs"]
     assert len(works.competing("scaling", 4)) == 3
     for work in works.WORKS:
-        assert next(iter(works.competing(work, 1))).startswith("overspill") or work == "peak"
+        assert next(iter(works.competing(work, 4))).startswith("overspill") or work == "peak"
+    assert not works.competing("large", 2)
 
 
 def test_some_may_be_asked_for() -> None:
@@ -239,6 +240,7 @@ def test_products_are_larger_on_more_gpus() -> None:
 
     assert (n(1, "--only", "host"), n(4, "--only", "host"), n(4, "--only", "one")) == (49152, 65536, 49152)
     assert n(4, "--only", "one", "--n", "512") == 512
+    assert n(4, "--only", "large") == 98304
 
 
 def test_slow_products_are_repeated_less() -> None:

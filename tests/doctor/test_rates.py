@@ -20,6 +20,7 @@ FIGURES = (
     Figure("cuda", "product, float16", "FLOP", 8e14, (7e14, 7e14)),
     Figure("cuda", "link, up", "B", 55e9, (52e9, 50e9)),
     Figure("cuda", "link, down", "B", 55e9, (40e9, 40e9)),
+    Figure("cuda", "link, both ways at once", "B", 95e9, (70e9, 70e9)),
     Figure("cuda", "fused elementwise", "additions", 1.4e13, (1.4e13, 1.4e13)),
     Figure("cuda", TASKS, "tasks", 500.0, (500.0,)),
 )
@@ -33,6 +34,7 @@ def test_rates_of_cores_and_gpus() -> None:
         "gemm_flop_per_s": {"float64": 4e10},
         "upload_per_s": 8e9,
         "download_per_s": 8e9,
+        "both_ways_per_s": 8e9,
         "recompute_per_s": 4e8,
         "disk_per_s": 3e9,
         "task_s": pytest.approx(1e-3),
@@ -41,6 +43,7 @@ def test_rates_of_cores_and_gpus() -> None:
         "gemm_flop_per_s": {"float16": 7e14},
         "upload_per_s": 51e9,
         "download_per_s": 40e9,
+        "both_ways_per_s": 70e9,
         "elementwise_per_s": 1.4e13,
         "recompute_per_s": 4e8,
         "disk_per_s": 3e9,

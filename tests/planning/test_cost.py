@@ -16,6 +16,8 @@ EVEN = Traffic(
     largest_tile=1 / 8,
     panel_width=10**9,
     first_panel=1.0,
+    last_panel=1.0,
+    last_band=1.0,
 )
 
 

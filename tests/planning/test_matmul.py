@@ -245,7 +245,7 @@ def test_a_hundred_thousand_chunks_are_planned_in_no_time(device: Any, axis: str
 
 @pytest.mark.parametrize(
     ("device", "reread", "first"),
-    [("cuda", None, (2048, 6144, 8192)), ("cuda", "recompute", (4096, 4096, 4096)), ("cpu", None, (2048, 2048, 2048))],
+    [("cuda", None, (256, 256, 512)), ("cuda", "recompute", (4096, 4096, 4096)), ("cpu", None, (2048, 2048, 2048))],
 )
 def test_the_first_panel_of_what_lies_in_memory_is_narrow_on_a_gpu(device: Any, reread: Any, first: Any) -> None:
     n = 16384

@@ -136,7 +136,7 @@ def test_a_tile_goes_down_in_bands_of_any_height(
 ) -> None:
     from overspill.stream import cuda
 
-    monkeypatch.setattr(cuda, "BAND_ROWS", rows)
+    monkeypatch.setattr(cuda, "bands", lambda height, columns: even(height, rows))
     a, b = matrix((M, K), dtype, 1), matrix((K, N), dtype, 2)
     assert_product(multiply(a, b, SOURCES[source], "cupy"), a[20:175], b[:, 60:200])
 

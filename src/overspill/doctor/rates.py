@@ -14,6 +14,7 @@ TAKEN = {
     "cpu": {
         "upload_per_s": "memory copy",
         "download_per_s": "memory copy",
+        "both_ways_per_s": "memory copy",
         "recompute_per_s": "random numbers",
         "memory_per_s": "elementwise, in memory",
         "elementwise_per_s": "elementwise, in cache",
@@ -21,6 +22,7 @@ TAKEN = {
     "cuda": {
         "upload_per_s": "link, up",
         "download_per_s": "link, down",
+        "both_ways_per_s": "link, both ways at once",
         "memory_per_s": "device memory copy",
         "elementwise_per_s": "fused elementwise",
     },

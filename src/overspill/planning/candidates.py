@@ -58,13 +58,19 @@ def panels(pair: Pair, width: int) -> Chunks:
 
 
 def narrow_first(panels: Chunks) -> Chunks:
-    """The first panel cut in a quarter and the rest: the sooner it has gone up, the sooner multiplying begins.
+    """The first panel cut into a narrow one and others, each as wide as all before it together.
+
+    The sooner a panel has gone up, the sooner multiplying begins; and while one is multiplied the next one, at most
+    twice as wide, has time to follow.
 
     Examples
     --------
-    >>> narrow_first((4096, 4096, 100)), narrow_first((300, 300))
-    ((1024, 3072, 4096, 100), (300, 300))
+    >>> narrow_first((2048, 2048, 100)), narrow_first((300, 300))
+    ((256, 256, 512, 1024, 2048, 100), (300, 300))
     """
     first, *others = panels
-    narrow = first // 4
-    return panels if narrow < NARROWEST_FIRST_PANEL else (narrow, first - narrow, *others)
+    halves: list[int] = []
+    while first // 2 >= NARROWEST_FIRST_PANEL:
+        halves.append(first - first // 2)
+        first //= 2
+    return (first, *reversed(halves), *others)

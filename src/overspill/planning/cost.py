@@ -33,8 +33,10 @@ class Traffic:
         Share of the result that the largest tile is, 0 to 1.
     panel_width
         Of the widest K panel, in elements.
-    first_panel
-        Share of K that the first panel is, 0 to 1.
+    first_panel, last_panel
+        Shares of K that these panels are, 0 to 1.
+    last_band
+        Share of the largest tile that is brought away when nothing is multiplied any more, 0 to 1.
     """
 
     tasks: int
@@ -47,6 +49,8 @@ class Traffic:
     largest_tile: float
     panel_width: int
     first_panel: float
+    last_panel: float
+    last_band: float
 
 
 def predict(traffic: Traffic, resources: Resources, rate: str) -> tuple[float, str]:
@@ -70,22 +74,24 @@ def predict(traffic: Traffic, resources: Resources, rate: str) -> tuple[float, s
     # Tasks that share a GPU each read and recompute in a thread of their own.
     readers = 1 if on_cpu else resources.threads
     efficiency = traffic.panel_width / (traffic.panel_width + HALF_RATE_WIDTH[resources.device])
+    crossing_nbytes = traffic.uploaded_nbytes + traffic.downloaded_nbytes
     spent = {
         "compute": share * traffic.flop / (rates.gemm_flop_per_s[rate] * efficiency),
-        "link": share * traffic.uploaded_nbytes / rates.upload_per_s,
+        "link": share * max(traffic.uploaded_nbytes / rates.upload_per_s, crossing_nbytes / rates.both_ways_per_s),
         "disk": share * traffic.read_nbytes / (rates.disk_per_s * readers),
         "recompute": share * traffic.recomputed_nbytes / (rates.recompute_per_s * readers),
     }
     bound = max(spent, key=lambda name: spent[name])
-    download = traffic.downloaded_nbytes / rates.download_per_s
     if on_cpu:  # one core does it all, and the result is made where it stays
-        steady = sum(spent.values())
-    elif resources.threads == 1:
-        steady = overlapped(*spent.values()) + share * download
-    else:
-        steady = overlapped(*spent.values(), share * download) + traffic.largest_tile * download
-    first_panel = 0.0 if on_cpu else spent["link"] / rounds * traffic.first_panel
-    return first_panel + steady + rounds * rates.task_s, bound
+        return sum(spent.values()) + rounds * rates.task_s, bound
+    download = traffic.downloaded_nbytes / rates.download_per_s
+    first_panel = spent["link"] / rounds * traffic.first_panel
+    # The bands of a tile's last panel go down while others are multiplied.
+    hidden = spent["compute"] / rounds * traffic.last_panel * (1 - traffic.last_band)
+    tail = traffic.largest_tile * max(download * traffic.last_band, download - hidden / traffic.largest_tile)
+    tails = rounds if resources.threads == 1 else 1
+    steady = overlapped(*spent.values(), share * download)
+    return first_panel + steady + tails * tail + rounds * rates.task_s, bound
 
 
 def prepare_s(traffic: Traffic, resources: Resources) -> float:

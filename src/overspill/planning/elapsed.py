@@ -37,7 +37,7 @@ def elapsed(works: Sequence[Pass], resources: Resources) -> tuple[float, str]:
     Examples
     --------
     >>> from overspill.planning.resources import Rates, Resources
-    >>> rates = Rates({}, 50e9, 40e9, 1e9, 1e9, 4e12, 1e13, 0.0, "figures made up")
+    >>> rates = Rates({}, 50e9, 40e9, 90e9, 1e9, 1e9, 4e12, 1e13, 0.0, "figures made up")
     >>> given = Resources("cuda", 2, 2, 2**36, 2**36, rates, rates)
     >>> seconds, bound = elapsed([Pass(uploaded_nbytes=10**9)] * 100, given)
     >>> round(seconds, 6), bound

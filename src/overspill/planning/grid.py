@@ -1,9 +1,12 @@
-"""Cutting an axis: chunk boundaries, groups of chunks, and which chunks cover an interval. Integers only."""
+"""Cutting an axis: chunk boundaries, groups of chunks, bands, and which chunks cover an interval. Integers only."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+
+BAND_ELEMENTS = 2**26
+"""Of a tile, that its last product makes at a time: bands of less leave parts of a large GPU idle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,19 @@ def even(size: int, limit: int) -> tuple[int, ...]:
             return (size // count,) * count
     part = -(-size // least)
     return (part,) * (size // part) + ((size % part,) if size % part else ())
+
+
+def bands(rows: int, columns: int, elements: int = BAND_ELEMENTS) -> tuple[int, ...]:
+    """Heights of bands of about `elements`, the last one halved: nobody works while that one is brought away.
+
+    Examples
+    --------
+    >>> bands(1000, 10, 4000), bands(100, 10, 4000)
+    ((400, 400, 100, 100), (50, 50))
+    """
+    height = max(1, elements // columns)
+    *others, last = (height,) * (rows // height) + ((rows % height,) if rows % height else ())
+    return (*others, last - last // 2, last // 2) if last > 1 else (*others, last)
 
 
 @dataclass(frozen=True, slots=True)

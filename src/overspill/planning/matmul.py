@@ -13,7 +13,7 @@ from typing import Literal
 from overspill.errors import MemoryBudgetError
 from overspill.planning import candidates, cost, footprint
 from overspill.planning.arithmetic import Arithmetic, arithmetic
-from overspill.planning.grid import Cut
+from overspill.planning.grid import Cut, bands
 from overspill.planning.operands import Chunks, Operand, Pair
 from overspill.planning.refusal import refusal
 from overspill.planning.resources import Resources
@@ -219,6 +219,8 @@ def _fit(
         largest_tile=space.tile / (m * n),
         panel_width=widest,
         first_panel=panels[0] / k,
+        last_panel=panels[-1] / k,
+        last_band=bands(rows.largest, columns.largest)[-1] / rows.largest,
     )
     product_s, bound = cost.predict(traffic, resources, per_element.rate)
     prepare_s = cost.prepare_s(traffic, resources)

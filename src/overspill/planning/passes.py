@@ -100,7 +100,7 @@ def plan_passes(works: Sequence[Pass], peaks: Sequence[Peak], written_nbytes: in
     Examples
     --------
     >>> from overspill.planning.resources import Rates
-    >>> rates = Rates({}, 50e9, 40e9, 1e9, 1e9, 4e12, 1e13, 5e-3, "figures made up")
+    >>> rates = Rates({}, 50e9, 40e9, 90e9, 1e9, 1e9, 4e12, 1e13, 5e-3, "figures made up")
     >>> given = Resources("cuda", 4, 2, 2**36, 2**36, rates, rates)
     >>> both_ways = Pass(uploaded_nbytes=2**30, downloaded_nbytes=2**30, device_nbytes=2**31)
     >>> found = plan_passes([both_ways] * 64, [Peak(2**31, 2**31)] * 64, 0, given)

@@ -16,6 +16,8 @@ class Rates:
         Matrix product, operations per second by element type; ``"integer"`` stands for all integer types.
     upload_per_s, download_per_s
         Host to device and back, bytes per second, all devices copying at once.
+    both_ways_per_s
+        Both at once, bytes per second of the two together.
     disk_per_s
         Reading a store, bytes per second of one task.
     recompute_per_s
@@ -33,6 +35,7 @@ class Rates:
     gemm_flop_per_s: Mapping[str, float]
     upload_per_s: float
     download_per_s: float
+    both_ways_per_s: float
     disk_per_s: float
     recompute_per_s: float
     memory_per_s: float

@@ -139,7 +139,7 @@ def plan_sparse(
     Examples
     --------
     >>> from overspill.planning.resources import Rates
-    >>> rates = Rates({}, 50e9, 40e9, 1e9, 1e9, 4e12, 1e13, 0.0, "figures made up")
+    >>> rates = Rates({}, 50e9, 40e9, 90e9, 1e9, 1e9, 4e12, 1e13, 0.0, "figures made up")
     >>> given = Resources("cuda", 1, 2, 2**36, 2**36, rates, rates)
     >>> nnz, n = 2**28, 2**24
     >>> one = BlockProduct((Piece(0, 0, n, 0),), n, n, (), 0, nnz, "f", 8, block_nbytes(n, n, nnz, 8))

@@ -130,7 +130,7 @@ def spill(device: Demand, host: Demand, resources: Resources) -> Spilling:
     Examples
     --------
     >>> from overspill.planning.resources import Rates, Resources
-    >>> rates = Rates({}, 50e9, 40e9, 1e9, 1e9, 4e12, 1e13, 5e-3, "figures made up")
+    >>> rates = Rates({}, 50e9, 40e9, 90e9, 1e9, 1e9, 4e12, 1e13, 5e-3, "figures made up")
     >>> resources = Resources("cuda", 4, 2, 4 * 2**30, 64 * 2**30, rates, rates)
     >>> found = spill(Demand(48 * 2**30), Demand(), resources)
     >>> print(*found.rows("memory")[0])

@@ -15,14 +15,11 @@ from overspill.memory import ledger
 from overspill.memory.pinning import pin
 from overspill.memory.store import process
 from overspill.planning.arithmetic import Arithmetic
+from overspill.planning.grid import bands, intervals
 from overspill.stream.buffers import Buffers
 from overspill.stream.device import SLOTS, TileShape
 from overspill.stream.strip import Part
 from overspill.stream.turn import Turn
-
-BAND_ROWS = 4096
-"""Rows that the last product of a tile makes at a time, so that the first ones go down while others are multiplied:
-fewer leave parts of a large GPU idle."""
 
 
 class CUDA:
@@ -32,6 +29,8 @@ class CUDA:
     at the same time, and nobody would multiply while both download their results and upload their next ones' first
     panels. While one has its turn, the other one's first panels go up.
     """
+
+    preparing_threads = 2
 
     def __init__(self) -> None:
         self.buffers = Buffers(self._allocate, self._drop)
@@ -100,6 +99,11 @@ class CUDATileStream:
             pin(on_host)  # in a process that no cluster has prepared for a GPU
             self._on_host = on_host
 
+    def prepare(self, chunk: Any) -> None:
+        """Lock the pages of a tile, another process's perhaps, which takes longer than its upload."""
+        if isinstance(chunk, np.ndarray):
+            pin(chunk)
+
     def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> cupy.ndarray:
         """Queue the copies of a panel's parts; what is not page-locked goes through a page-locked buffer first."""
         key = operand, slot
@@ -126,13 +130,14 @@ class CUDATileStream:
 
     def multiply(self, slot: int, a: cupy.ndarray, b: cupy.ndarray, *, last: bool = False) -> None:
         """Queue the addition of ``a @ b.T``, band by band if it is the last and the tile goes down."""
-        height = BAND_ROWS if last and self._kept is None and not self._exact else len(a)
+        whole = not last or self._kept is not None or self._exact
+        heights = (len(a),) if whole else bands(*self._sum.shape)
         with self._computing:
             try:
                 for operand in (0, 1):
                     self._computing.wait_event(self._uploaded[operand, slot])
-                for start in range(0, len(a), height):
-                    band = slice(start, start + height)
+                for start, stop in intervals(heights):
+                    band = slice(start, stop)
                     self._add(a[band], b.T, self._sum[band])
                     if last:
                         self._finished.append((band, self._computing.record()))
