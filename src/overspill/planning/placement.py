@@ -1,0 +1,68 @@
+"""Which of several equal workers makes which tile of a product: as many each, near each other. Integers only."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+PRODUCT_NAME = "overspill-tile-product"
+"""Layers of products bear this name, so that schedulers know their tasks; as of all that makes tiles, its first part is
+`ops.residence.TILE_NAME`."""
+
+
+def placed(positions: Iterable[tuple[int, int]], workers: int) -> dict[tuple[int, int], int]:
+    """The worker, counted from 0, that makes the tile at each position of a grid; always the same for the same grid.
+
+    No worker gets more than one tile more than another one. Of such placements, rectangles and runs along the rows or
+    the columns, back and forth, it is the one whose workers need the fewest rows of the left and columns of the right
+    operand: that much less is mapped, page-locked and fetched.
+
+    Parameters
+    ----------
+    positions
+        Row and column of each tile; the grid may have gaps.
+    workers
+        Number of workers, 1 or more.
+
+    Examples
+    --------
+    >>> owners = placed([(i, j) for i in range(4) for j in range(4)], 4)
+    >>> [[owners[i, j] for j in range(4)] for i in range(4)]
+    [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
+    """
+    tiles = sorted(set(positions))
+    if not tiles:
+        return {}
+    workers = min(workers, len(tiles))
+    rows = _ranks(i for i, _ in tiles)
+    columns = _ranks(j for _, j in tiles)
+    candidates = []
+    for down in range(1, workers + 1):
+        across, rest = divmod(workers, down)
+        if rest == 0:
+            bands = {i: rank * down // len(rows) * across for i, rank in rows.items()}
+            parts = {j: rank * across // len(columns) for j, rank in columns.items()}
+            candidates.append({(i, j): bands[i] + parts[j] for i, j in tiles})
+    along_rows = sorted(tiles, key=lambda tile: (tile[0], (-1) ** rows[tile[0]] * tile[1]))
+    along_columns = sorted(tiles, key=lambda tile: (tile[1], (-1) ** columns[tile[1]] * tile[0]))
+    candidates += [
+        {tile: number * workers // len(tiles) for number, tile in enumerate(snake)}
+        for snake in (along_rows, along_columns)
+    ]
+    return min((owners for owners in candidates if _is_even(owners, workers)), key=_reach)
+
+
+def _ranks(values: Iterable[int]) -> dict[int, int]:
+    return {value: rank for rank, value in enumerate(sorted(set(values)))}
+
+
+def _is_even(owners: dict[tuple[int, int], int], workers: int) -> bool:
+    counts = Counter(owners.values())
+    return len(counts) == workers and max(counts.values()) - min(counts.values()) <= 1
+
+
+def _reach(owners: dict[tuple[int, int], int]) -> int:
+    """Most rows and columns that one worker's tiles touch."""
+    rows, columns = defaultdict(set), defaultdict(set)
+    for (i, j), worker in owners.items():
+        rows[worker].add(i)
+        columns[worker].add(j)
+    return max(len(rows[worker]) + len(columns[worker]) for worker in rows)
