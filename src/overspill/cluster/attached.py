@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psutil
-from distributed import Client, Worker
+from distributed import Client, Scheduler, Worker
 from distributed.comm.addressing import get_address_host, normalize_address
 
 from overspill import backend, machine
 from overspill.cluster import network
+from overspill.cluster.placement import ProductPlacement
 from overspill.cluster.plugin import TilePlugin
 from overspill.errors import ClusterError
 from overspill.planning.resources import Resources
@@ -146,6 +147,24 @@ def configured(client: Client, states: dict[str, WorkerState], plugin: TilePlugi
                 client.register_plugin(before[0])
             else:
                 client.unregister_worker_plugin(plugin.name)
+
+
+@contextmanager
+def placing(client: Client) -> Iterator[None]:
+    """Let the scheduler place tiles of products for the length of the block; for good if it did so before."""
+    if client.run_on_scheduler(_places):
+        yield
+        return
+    client.register_plugin(ProductPlacement())
+    try:
+        yield
+    finally:
+        if client.status == "running":
+            client.unregister_scheduler_plugin(ProductPlacement.name)
+
+
+def _places(dask_scheduler: Scheduler) -> bool:
+    return ProductPlacement.name in dask_scheduler.plugins
 
 
 def _plugins(states: dict[str, WorkerState]) -> list[TilePlugin]:

@@ -14,6 +14,7 @@ from tornado.ioloop import PeriodicCallback
 from overspill import memory as tiles
 from overspill.cluster import attached, local, network
 from overspill.cluster.budgets import budgets
+from overspill.cluster.placement import ProductPlacement
 from overspill.cluster.plugin import PURGE_INTERVAL_S, TilePlugin
 from overspill.cluster.specification import Address, Config, Specification, specify
 from overspill.errors import ClusterError
@@ -163,6 +164,8 @@ def _start(
         with Client(started, direct_to_workers=True) as client:
             client.scheduler_comm.interval = CLIENT_INTERVAL_S
             client.register_plugin(_plugin(resources))
+            if on_gpu:
+                client.register_plugin(ProductPlacement())
             yield client, resources
 
 
@@ -174,7 +177,9 @@ def _attach(
         resources = attached.budgets(states, gpu, memory, device_memory)
         if resources.device == "cuda":
             resources = replace(resources, network=network.of_attached(next(iter(states))))
-        with attached.configured(client, states, _plugin(resources), replace=memory is not None):
+        with attached.configured(client, states, _plugin(resources), replace=memory is not None), ExitStack() as stack:
+            if resources.device == "cuda":
+                stack.enter_context(attached.placing(client))
             yield client, resources
 
 

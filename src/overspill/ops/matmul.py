@@ -14,10 +14,11 @@ from overspill import backend, machine
 from overspill.errors import ClusterError, UsageError
 from overspill.ops.arguments import as_array, check_matrices, common_dtype, tile_sizes
 from overspill.ops.recipes import in_memory, kind, making_nbytes, recipes
-from overspill.ops.residence import TILE_NAME, holds_tiles, to_host
+from overspill.ops.residence import holds_tiles, to_host
 from overspill.planning.grid import cover, intervals
 from overspill.planning.matmul import MatmulPlan, plan_matmul
 from overspill.planning.operands import Operand
+from overspill.planning.placement import PRODUCT_NAME
 from overspill.planning.resources import Resources
 from overspill.stream.device import TileShape
 from overspill.stream.product import TileTask, multiply_tile
@@ -163,7 +164,7 @@ def _matmul_2d(
     ]
     # What the tasks depend on, not what they are predicted to cost, which differs between machines.
     followed = plan.rows, plan.columns, plan.panels, plan.hold_a, plan.hold_b, plan.side
-    name = f"{TILE_NAME}-product-{tokenize(a.name, b.name, followed, residence)}"
+    name = f"{PRODUCT_NAME}-{tokenize(a.name, b.name, followed, residence)}"
     mapping = _tasks(name, sources, held, plan, keep_on_device=residence == "device")
     dependencies: list[Any] = [x for x, hold in zip(held, (plan.hold_a, plan.hold_b), strict=True) if hold]
     layer = ProductLayer(mapping, plan, f"product-{tokenize(a.name, b.name)}")
