@@ -144,7 +144,8 @@ def measured(figures: Mapping[str, Any]) -> str:
     where = figures["where"]
     cores = f"{where['cores']} cores of {where['processor']}"
     gpus = [f"{where['gpus'].count(gpu)} × {gpu}" for gpu in dict.fromkeys(where["gpus"])]
-    return ", ".join([*gpus, cores, where["date"], *conditions(figures.get("settings", figures))])
+    pages = ["huge pages"] if where.get("huge_shared_pages", "never") not in ("", "never", "deny") else []
+    return ", ".join([*gpus, cores, *pages, where["date"], *conditions(figures.get("settings", figures))])
 
 
 def conditions(settings: Mapping[str, Any]) -> Iterable[str]:

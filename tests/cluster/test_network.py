@@ -7,16 +7,16 @@ from typing import Any
 import dask
 import dask.array as da
 import pytest
+from distributed import Worker
 
 import overspill as osp
 from cases import resources
-from overspill import memory
+from overspill import backend, memory
+from overspill.backend import GPU
 from overspill.cluster import Cluster, network
 from overspill.cluster.network import keywords_for, of_attached, of_started, prepare, reaches_devices
 from overspill.errors import ClusterError
 from overspill.planning.resources import using
-
-BY_ITSELF = "TCP: UCXX is here, and taken with protocol='ucx'"
 
 UCX = {"protocol": "ucx", "env": {"UCX_CUDA_IPC_CACHE": "n"}}
 
@@ -33,14 +33,24 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Any:
     return these
 
 
-@pytest.mark.usefixtures("without")
+@pytest.fixture
+def four_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "gpus", lambda: (GPU("NVIDIA H200", 2**37),) * 4)
+
+
+@pytest.mark.usefixtures("without", "four_gpus")
 @pytest.mark.parametrize(
     ("configured", "keywords", "given"),
     [
-        ("tcp", {}, {}),
-        ("tcp", {"rmm_pool_size": "8GiB"}, {}),
+        ("tcp", {}, UCX),
+        ("tcp", {"rmm_pool_size": "8GiB"}, UCX),
+        ("tcp", {"n_workers": 1}, {}),
+        ("tcp", {"n_workers": 2}, UCX),
+        ("tcp", {"CUDA_VISIBLE_DEVICES": "1"}, {}),
+        ("tcp", {"CUDA_VISIBLE_DEVICES": [0, 3]}, UCX),
+        ("tcp", {"security": True}, {}),
         ("tcp", {"protocol": "tcp"}, {}),
-        ("tcp", {"enable_nvlink": False}, {}),
+        ("tcp", {"enable_nvlink": False}, UCX),
         ("tcp", {"protocol": "ucx"}, UCX),
         ("tcp", {"protocol": "ucx://"}, UCX),
         ("tcp", {"protocol": "ucxx"}, UCX),
@@ -56,6 +66,13 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_what_a_cluster_of_gpus_is_given(configured: str, keywords: Any, given: Any) -> None:
     with dask.config.set({"distributed.comm.default-scheme": configured}):
         assert keywords_for("LocalCUDACluster", keywords) == given
+
+
+@pytest.mark.usefixtures("four_gpus")
+@pytest.mark.parametrize("absent", ["distributed_ucxx", "ucxx", "numba"])
+def test_what_is_not_installed_is_not_chosen(without: Any, absent: str) -> None:
+    without(absent)
+    assert keywords_for("LocalCUDACluster", {}) == {}
 
 
 @pytest.mark.usefixtures("without")
@@ -86,14 +103,14 @@ def test_ucxx_that_is_asked_for_must_be_there(without: Any, name: Any, absent: s
 @pytest.mark.parametrize(
     ("scheme", "gpus", "absent", "said"),
     [
-        ("tcp", 4, [], BY_ITSELF),
+        ("tcp", 4, [], "TCP: as asked for"),
         ("tcp", 1, [], "TCP: one GPU"),
         ("tcp", 1, ["distributed_ucxx"], "TCP: one GPU"),
         ("tcp", 4, ["distributed_ucxx"], "TCP: distributed-ucxx is not installed"),
         ("tcp", 4, ["ucxx"], "TCP: ucxx is not installed"),
         ("tcp", 4, ["numba"], "TCP: numba-cuda is not installed"),
         ("tls", 4, [], "TLS: as asked for"),
-        ("ucx", 1, [], "UCXX: as asked for"),
+        ("ucx", 4, [], "UCXX: from GPU to GPU"),
     ],
 )
 def test_what_is_said_of_it(without: Any, scheme: str, gpus: int, absent: list[str], said: str) -> None:
@@ -152,6 +169,21 @@ def test_workers_whose_network_reaches_devices_send_values_as_they_lie(two_worke
         assert seen(x.result(timeout=30)) == (True, 2**20)
     finally:
         client.run(mend)
+
+
+def test_workers_on_ucxx_are_introduced_to_each_other(two_workers: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def received(dask_worker: Worker) -> int:
+        return int(dask_worker.state.transfer_incoming_count_total)
+
+    client = two_workers.client
+    before = client.run(received)
+    network.introduce(client, client.scheduler.address)
+    assert client.run(received) == before
+    monkeypatch.setattr(network, "_is_ucxx", lambda address: True)
+    monkeypatch.setattr(network, "_on_gpu", bytes)
+    network.introduce(client, client.scheduler.address)
+    after = client.run(received)
+    assert all(after[worker] > before[worker] for worker in after)
 
 
 def test_a_cluster_of_cores_has_no_such_network() -> None:

@@ -76,6 +76,7 @@ def test_a_machine_without_gpus_needs_nothing() -> None:
         (server(without=("rmm-cu13",)), ["rmm is not installed"]),
         (server(without=("distributed-ucxx-cu13",)), ["distributed-ucxx is not installed"]),
         (server(without=("nvidia-nccl-cu13",)), ["nvidia-nccl is not installed"]),
+        (server(huge_shared_pages="never"), ["shmem_enabled is never", "as root, echo advise > /sys/"]),
         (server(shm_nbytes=64 * 2**20), ["/dev/shm is 64 MiB", "4 GPUs", "1 GiB", "--shm-size=1g"]),
         (
             server(cuda={"gpus": (H200,) * 2, "reach": ((True, False), (False, True))}),

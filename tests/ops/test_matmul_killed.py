@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from distributed import Client, futures_of, wait
+from distributed import Client, as_completed, futures_of, wait
 
 import overspill as osp
 from cases import assert_product, random_array
@@ -52,8 +52,8 @@ def killed_half_way(client: Client, kept: bool) -> int:
     pids = client.run(os.getpid)
     c = client.persist(osp.matmul(a, b, chunks=300))
     tiles = futures_of(c)
-    until(lambda: sum(tile.status == "finished" for tile in tiles) >= len(tiles) / 2)
-    first = next(tile for tile in tiles if tile.status == "finished")
+    finished = as_completed(tiles)
+    first = [next(finished) for _ in range(len(tiles) // 2)][0]
     victim = pids[next(iter(client.who_has([first])[first.key]))]
     os.kill(victim, signal.SIGKILL)
     assert any(tile.status != "finished" for tile in tiles), "the product was there before the worker was killed"

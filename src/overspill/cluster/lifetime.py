@@ -166,6 +166,7 @@ def _start(
             client.register_plugin(_plugin(resources))
             if on_gpu:
                 client.register_plugin(ProductPlacement())
+                network.introduce(client, started.scheduler_address)
             yield client, resources
 
 

@@ -1,4 +1,4 @@
-"""Which network carries chunks between GPUs: TCP, through host tiles, or, where it is asked for, UCXX."""
+"""Which network carries chunks between GPUs: UCXX among several of them where it is installed, else TCP."""
 
 import importlib.util
 import os
@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dask
+import numpy as np
+from distributed import Client, wait
 
+from overspill import backend
 from overspill.cluster.specification import ClassName
 from overspill.errors import ClusterError
 
@@ -22,6 +25,12 @@ UNCACHED = {"UCX_CUDA_IPC_CACHE": "n"}
 Left to itself it keeps such memory mapped, while we give it back to the device and CUDA leaves open what comes of that:
 RMM's pools, which never give anything back, are what its cache is made for.
 """
+
+BY_ITSELF = "UCXX: from GPU to GPU"
+"""What people are told where nobody asked for anything else."""
+
+GREETING_NBYTES = 32 * 2**20
+"""Enough to be carried as large chunks are."""
 
 _TRANSPORTS = ("enable_tcp_over_ucx", "enable_infiniband", "enable_nvlink")
 _SCHEMES = ("ucx", "ucxx")
@@ -41,6 +50,8 @@ def keywords_for(name: ClassName, keywords: Mapping[str, Any]) -> dict[str, Any]
         # Dask's clusters do not heed it themselves.
         asked = dask.config.get("distributed.comm.default-scheme")
         given = {"protocol": asked} if asked != "tcp" else {}
+        if asked == "tcp" and _gpus(keywords) > 1 and not missing(NEEDED_BY_GPUS):
+            asked = "ucx"
     if asked not in _SCHEMES:
         return given
     if absent := missing(NEEDED_BY_GPUS if on_gpus else NEEDED):
@@ -60,10 +71,12 @@ def of_started(address: str, gpus: int) -> str:
     Examples
     --------
     >>> of_started("ucx://127.0.0.1:8786", 4), of_started("tcp://127.0.0.1:8786", 1)
-    ('UCXX: as asked for', 'TCP: one GPU')
+    ('UCXX: from GPU to GPU', 'TCP: one GPU')
     """
-    name = _name(address)
-    return by_machine(gpus, missing(NEEDED_BY_GPUS)) if name == "TCP" else f"{name}: as asked for"
+    name, found = _name(address), by_machine(gpus, missing(NEEDED_BY_GPUS))
+    if name == "UCXX":
+        return BY_ITSELF
+    return found if name == "TCP" and found != BY_ITSELF else f"{name}: as asked for"
 
 
 def of_attached(address: str) -> str:
@@ -83,13 +96,31 @@ def by_machine(gpus: int, absent: Sequence[str]) -> str:
     Examples
     --------
     >>> by_machine(4, [])
-    "TCP: UCXX is here, and taken with protocol='ucx'"
+    'UCXX: from GPU to GPU'
     >>> by_machine(4, ["distributed-ucxx"])
     'TCP: distributed-ucxx is not installed'
     """
     if gpus < 2:
         return "TCP: one GPU"
-    return f"TCP: {absent[0]} is not installed" if absent else "TCP: UCXX is here, and taken with protocol='ucx'"
+    return f"TCP: {absent[0]} is not installed" if absent else BY_ITSELF
+
+
+def introduce(client: Client, address: str) -> None:
+    """Let workers whose scheduler is at `address` fetch a chunk from each other's GPU, if they can.
+
+    Connections, and a peer's GPU, take UCXX a second to make out, which the first computation would wait for.
+    """
+    if not _is_ucxx(address):
+        return
+    workers = list(client.ncores())
+    chunks = [client.submit(_on_gpu, GREETING_NBYTES, workers=[worker], pure=False) for worker in workers]
+    wait(chunks)
+    client.gather([client.submit(len, chunks, workers=[worker], pure=False) for worker in workers])
+
+
+def _on_gpu(nbytes: int) -> Any:
+    """So many bytes of the current GPU."""
+    return np.zeros_like(backend.meta("device", np.dtype("u1"), ndim=1), shape=nbytes)
 
 
 def missing(needed: Mapping[str, str]) -> list[str]:
@@ -123,6 +154,16 @@ def prepare(address: str) -> None:
             f"{address} is reached over UCXX, which cannot be imported ({error}): install overspill[gpu]"
         ) from error
     ucx.register()
+
+
+def _gpus(keywords: Mapping[str, Any]) -> int:
+    """How many GPUs a cluster of these keywords will have."""
+    if asked := keywords.get("n_workers"):
+        return int(asked)
+    visible = keywords.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return len(backend.gpus())
+    return len(visible.split(",") if isinstance(visible, str) else visible)
 
 
 def _is_ucxx(address: str) -> bool:

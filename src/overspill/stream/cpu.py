@@ -20,8 +20,6 @@ Array = NDArray[Any]
 class CPU:
     """One core, or however many BLAS is allowed, working in host memory."""
 
-    preparing_threads = 0
-
     def __init__(self) -> None:
         self.buffers = Buffers(lambda nbytes: np.empty(nbytes, np.uint8), drop=lambda nbytes: None)
         self.turn = nullcontext()  # each task has cores of its own
@@ -48,9 +46,6 @@ class CPUTileStream:
 
     def make_room(self) -> None:
         """There is room already: the sum grows where the tile will be."""
-
-    def prepare(self, chunk: Any) -> None:
-        """Nothing is to be done: cores read memory as it is."""
 
     def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> Array:
         """The panel, as a view of its only part or packed into the slot's buffer."""

@@ -30,8 +30,6 @@ class CUDA:
     panels. While one has its turn, the other one's first panels go up.
     """
 
-    preparing_threads = 2
-
     def __init__(self) -> None:
         self.buffers = Buffers(self._allocate, self._drop)
         self.computing = cupy.cuda.Stream(non_blocking=True)
@@ -98,11 +96,6 @@ class CUDATileStream:
             on_host = memory.empty(self._shape.actual, self._dtype)
             pin(on_host)  # in a process that no cluster has prepared for a GPU
             self._on_host = on_host
-
-    def prepare(self, chunk: Any) -> None:
-        """Lock the pages of a tile, another process's perhaps, which takes longer than its upload."""
-        if isinstance(chunk, np.ndarray):
-            pin(chunk)
 
     def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> cupy.ndarray:
         """Queue the copies of a panel's parts; what is not page-locked goes through a page-locked buffer first."""

@@ -50,9 +50,6 @@ class TileStream(Protocol):
     def make_room(self) -> None:
         """Prepare what the tile is downloaded to. Called once before that, from a thread of its own."""
 
-    def prepare(self, chunk: Any) -> None:
-        """Do for a chunk in memory what its first upload would have to wait for. Called from threads of their own."""
-
     def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> Panel:
         """Bring a panel of A (operand 0) or B (1) into buffer `slot`, once the product that last used it is done.
 
@@ -74,9 +71,6 @@ class TileStream(Protocol):
 
 class Device(Protocol):
     """Something that streams run on."""
-
-    preparing_threads: int
-    """How many threads of a task go ahead of its uploads."""
 
     @property
     def turn(self) -> AbstractContextManager[Any]:

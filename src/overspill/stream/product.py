@@ -1,13 +1,10 @@
 """The pipeline: one output tile of a product, its panels uploaded while the ones before them are multiplied."""
 
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from contextvars import copy_context
 from dataclasses import dataclass
-from heapq import merge
-from operator import itemgetter
 from typing import Literal
 
 from overspill.memory import ledger
@@ -81,21 +78,11 @@ def multiply_tile(
         ledger.record(uploaded_nbytes=(m + n) * width * per_element.itemsize)
         return a_panel, b_panel
 
-    ahead = deque(chunk for _, chunk in merge(*(strip.ahead() for strip in strips), key=itemgetter(0)))
-
-    def prepare() -> None:
-        with suppress(IndexError):  # none is left
-            while True:
-                stream.prepare(ahead.popleft())
-
     # The context has Dask's worker and NumPy's error handling, for the recipes that run in the loader.
     context, last = copy_context(), len(task.panels) - 1
-    loader = ThreadPoolExecutor(1, thread_name_prefix="overspill-upload")
-    helpers = ThreadPoolExecutor(1 + where.preparing_threads, thread_name_prefix="overspill-prepare")
+    loader, helper = (ThreadPoolExecutor(1, thread_name_prefix=f"overspill-{name}") for name in ("upload", "room"))
     try:
-        coming = loader.submit(context.run, load, 0)
-        preparing = [helpers.submit(prepare) for _ in range(where.preparing_threads)]
-        room = helpers.submit(stream.make_room)
+        coming, room = loader.submit(context.run, load, 0), helper.submit(stream.make_room)
         with ExitStack() as turn:
             for index in range(last + 1):
                 panels = coming.result()
@@ -108,11 +95,8 @@ def multiply_tile(
                 stream.multiply(index % SLOTS, *panels, last=index == last)
         room.result()
         tile = stream.download()
-        for done in preparing:
-            done.result()
     finally:
-        ahead.clear()
-        for executor in (loader, helpers):
+        for executor in (loader, helper):
             executor.shutdown(cancel_futures=True)
         stream.close()
     k = task.panels[-1][1]

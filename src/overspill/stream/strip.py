@@ -88,13 +88,6 @@ class Strip:
         """Whether all chunks are there already."""
         return not any(isinstance(chunk, Reread) for row in self._chunks for chunk in row)
 
-    def ahead(self) -> Iterator[tuple[int, Chunk]]:
-        """The chunks that are in memory, as panels will come to them, and the place of each along K."""
-        for k in range(len(self._k_bounds) - 1):
-            for row in self._chunks:
-                if not isinstance(row[k], Reread):
-                    yield k, row[k]
-
     def panel(self, start: int, stop: int) -> Iterator[Part]:
         """The parts that make up ``[start, stop)`` of K, one chunk in hand at a time; panels are asked for in order."""
         for k_piece in cover(self._k_bounds, start, stop):
