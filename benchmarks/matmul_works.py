@@ -201,7 +201,7 @@ def competing(work: str, gpus: int) -> dict[str, Work]:
     if work != "scaling":
         return {} if work == "large" and gpus < MANY_GPUS else WORKS[work]
     counts = [count for count in (1, 2, 4, 8) if count <= gpus]
-    return {f"overspill, {count} GPU{'s' * (count > 1)}": partial(on_host, gpus=count) for count in counts}
+    return {f"overspill on {count} GPU{'s' * (count > 1)}": partial(on_host, gpus=count) for count in counts}
 
 
 WORKS: dict[str, dict[str, Work]] = {

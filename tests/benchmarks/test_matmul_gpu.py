@@ -206,7 +206,7 @@ def test_the_library_that_is_loaded(tmp_path: Path) -> None:
 
 def test_who_competes() -> None:
     works = module("matmul_works")
-    assert list(works.competing("scaling", 3)) == ["overspill, 1 GPU", "overspill, 2 GPUs"]
+    assert list(works.competing("scaling", 3)) == ["overspill on 1 GPU", "overspill on 2 GPUs"]
     assert len(works.competing("scaling", 4)) == 3
     for work in works.WORKS:
         assert next(iter(works.competing(work, 4))).startswith("overspill") or work == "peak"
