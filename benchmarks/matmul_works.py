@@ -94,7 +94,7 @@ def planned_and_done(client: Client, a: da.Array, b: da.Array, repeats: int, oth
     return rates(a.shape[0], dtype, seconds) | {
         "predicted_s": plan.predicted_s,
         "peak_device_nbytes": peak.nbytes,
-        "planned_device_nbytes": plan.peak_device_nbytes + plan.driver_nbytes + resident_nbytes,
+        "planned_device_nbytes": plan.peak_device_nbytes + plan.driver_nbytes + plan.fetched_nbytes + resident_nbytes,
         "plan": asdict(product),
         "ledger": ledger.total(list(client.run(ledger.snapshot).values())),
         **check(client, c),

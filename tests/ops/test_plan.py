@@ -15,7 +15,7 @@ import overspill as osp
 from cases import assert_product, cuts, random_array, resources
 from overspill.memory import ledger
 from overspill.planning.footprint import PROCESS_NBYTES
-from overspill.planning.matmul import MatmulPlan
+from overspill.planning.matmul_plan import MatmulPlan
 from overspill.planning.resources import using
 
 MEASURED = ("tasks", "flop", "uploaded_nbytes", "downloaded_nbytes", "read_nbytes", "recomputed_nbytes")

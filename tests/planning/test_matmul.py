@@ -14,7 +14,8 @@ from cases import cuts, resources
 from overspill.errors import MemoryBudgetError
 from overspill.planning.arithmetic import SUPPORTED, arithmetic
 from overspill.planning.grid import bounds, cover, intervals
-from overspill.planning.matmul import MatmulPlan, plan_matmul
+from overspill.planning.matmul import plan_matmul
+from overspill.planning.matmul_plan import MatmulPlan
 from overspill.planning.operands import Operand
 from overspill.planning.resources import Resources
 from overspill.units import parse_nbytes

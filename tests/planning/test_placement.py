@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overspill.planning.placement import placed
+from overspill.planning.operands import Operand, Pair
+from overspill.planning.placement import fetched_nbytes, placed
 
 
 def grid(rows: int, columns: int) -> list[tuple[int, int]]:
@@ -67,3 +68,22 @@ def test_tiles_that_nobody_asked_for_have_no_part() -> None:
     with_a_gap = set(grid(4, 4)) - {(0, 0)}
     assert sorted(Counter(placed(with_a_gap, 4).values()).values()) == [3, 4, 4, 4]
     assert placed([], 4) == {}
+
+
+@pytest.mark.parametrize(
+    ("tiles", "workers", "share"),
+    [
+        (4, 4, 1 / 2 + 1 / 2),  # 2 × 2 tiles a worker
+        (4, 1, 0),
+        (2, 2, 1 / 2 + 1 / 2),  # a row of A, all of B, half of which is there
+        (1, 4, 3 / 4 + 3 / 4),
+    ],
+)
+def test_what_a_gpu_needs_of_others_is_at_most_what_they_have(tiles: int, workers: int, share: float) -> None:
+    n = 1024
+    there = Operand((256,) * 4, (256,) * 4, made=True, on_device=True)
+    sizes = (n // tiles,) * tiles
+    assert fetched_nbytes(Pair(there, there), sizes, sizes, 8, workers) == share * 8 * n * n
+    here = Operand((256,) * 4, (256,) * 4, made=True)
+    assert fetched_nbytes(Pair(here, here), sizes, sizes, 8, workers) == 0
+    assert fetched_nbytes(Pair(here, there), sizes, sizes, 8, workers) <= share * 8 * n * n

@@ -16,7 +16,8 @@ from overspill.ops.arguments import as_array, check_matrices, common_dtype, tile
 from overspill.ops.recipes import in_memory, kind, making_nbytes, recipes
 from overspill.ops.residence import holds_tiles, to_host
 from overspill.planning.grid import cover, intervals
-from overspill.planning.matmul import MatmulPlan, plan_matmul
+from overspill.planning.matmul import plan_matmul
+from overspill.planning.matmul_plan import MatmulPlan
 from overspill.planning.operands import Operand
 from overspill.planning.placement import PRODUCT_NAME
 from overspill.planning.resources import Resources
@@ -177,13 +178,16 @@ def _source(x: da.Array) -> _Source:
     rows, columns = (tuple(size for size in axis if size) for axis in x.chunks)
     if any(0 in axis for axis in x.chunks):
         x = x.rechunk((rows, columns))
+    on_device = backend.residence_of(x._meta) == "device"
     if in_memory(x):
-        loose = backend.residence_of(x._meta) == "host" and not holds_tiles(x)
-        return _Source(x, Operand(rows, columns, made=True, loose=loose), None)
+        loose = not on_device and not holds_tiles(x)
+        return _Source(x, Operand(rows, columns, made=True, loose=loose, on_device=on_device), None)
     found = recipes(x)
     if found is None:
-        return _Source(x, Operand(rows, columns), None)
-    return _Source(x, Operand(rows, columns, kind(found), making_nbytes=making_nbytes(x, found)), found)
+        return _Source(x, Operand(rows, columns, on_device=on_device), None)
+    return _Source(
+        x, Operand(rows, columns, kind(found), on_device=on_device, making_nbytes=making_nbytes(x, found)), found
+    )
 
 
 def _tasks(

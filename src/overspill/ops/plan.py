@@ -14,7 +14,7 @@ from overspill.ops.block_products import sparse_products
 from overspill.ops.matmul import ProductLayer
 from overspill.ops.reading import read
 from overspill.planning.alive import demands
-from overspill.planning.matmul import MatmulPlan
+from overspill.planning.matmul_plan import MatmulPlan
 from overspill.planning.partial import partial
 from overspill.planning.passes import plan_passes
 from overspill.planning.plan import Plan

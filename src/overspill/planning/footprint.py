@@ -21,8 +21,8 @@ WIDEST_SOURCE = 8
 TILES_IN_FLIGHT = 2
 """Output tiles of a slot at a time when the result is not held: one being made, one being used up."""
 
-WORKSPACE_NBYTES = 40 * 2**20
-"""What cuBLAS takes on a GPU for each thread that calls it: 32 MiB on a Hopper, and its own records, rounded up."""
+WORKSPACE_NBYTES = 48 * 2**20
+"""What cuBLAS takes on a GPU for each thread that calls it: 32 MiB on a Hopper, records and code, rounded up."""
 
 PAGE_TABLE_NBYTES = 12
 """What a GPU's tables take of its memory for each page of host memory that is locked for it: 8, and a margin. An H200

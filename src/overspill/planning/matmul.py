@@ -8,13 +8,14 @@ reads or recomputes the chunks it needs, which costs time but no memory.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Literal
 
 from overspill.errors import MemoryBudgetError
 from overspill.planning import candidates, cost, footprint
 from overspill.planning.arithmetic import Arithmetic, arithmetic
 from overspill.planning.grid import Cut, bands
+from overspill.planning.matmul_plan import MatmulPlan
 from overspill.planning.operands import Chunks, Operand, Pair
+from overspill.planning.placement import fetched_nbytes
 from overspill.planning.refusal import refusal
 from overspill.planning.resources import Resources
 from overspill.units import format_seconds
@@ -28,78 +29,6 @@ worker dies, and a progress bar that moves."""
 
 PANELS_KEPT = 512
 """Widths whose panels are remembered while a product is planned: most candidates share theirs with another."""
-
-
-@dataclass(frozen=True, slots=True)
-class MatmulPlan:
-    """One planned product of an (m, k) by a (k, n) matrix.
-
-    Attributes
-    ----------
-    dtype
-        Element type of operands and result.
-    side
-        ``"numpy"`` or ``"cupy"``: what multiplies.
-    reason
-        Why that side.
-    rows, columns, panels
-        Sizes of the output tiles along each axis, and of the K panels.
-    hold_a, hold_b
-        Whether the operand's chunks are kept as tiles.
-    hold_result
-        Whether the whole result fits beside them; otherwise its tiles must be used up as they come.
-    order
-        In which order the tiles are made, as far as Dask is free to follow it.
-    tasks
-        Number of output tiles.
-    flop
-        Operations.
-    read_nbytes, recomputed_nbytes
-        Bytes that tasks read from disk or recompute for streamed operands.
-    uploaded_nbytes, downloaded_nbytes
-        Bytes of panels given to the devices, and of results taken back.
-    peak_device_nbytes
-        Most bytes of buffers on one GPU at a time; 0 on CPUs.
-    driver_nbytes
-        What cuBLAS and the driver take on one GPU besides, its context apart: workspaces, and tables of locked pages.
-    peak_tiles_nbytes
-        Most bytes of tiles, in all pools together.
-    peak_host_nbytes
-        Most host memory: tiles, what tasks need besides, and the processes themselves.
-    prepare_s
-        Seconds to make the held operands, as far as they are not made already.
-    predicted_s
-        Seconds in all.
-    bound
-        What takes the time: ``"compute"``, ``"link"``, ``"disk"`` or ``"recompute"``.
-    figures
-        Where the rates come from.
-    """
-
-    dtype: str
-    side: Literal["numpy", "cupy"]
-    reason: str
-    rows: Chunks
-    columns: Chunks
-    panels: Chunks
-    hold_a: bool
-    hold_b: bool
-    hold_result: bool
-    order: Literal["row-major"]
-    tasks: int
-    flop: int
-    read_nbytes: int
-    recomputed_nbytes: int
-    uploaded_nbytes: int
-    downloaded_nbytes: int
-    peak_device_nbytes: int
-    driver_nbytes: int
-    peak_tiles_nbytes: int
-    peak_host_nbytes: int
-    prepare_s: float
-    predicted_s: float
-    bound: str
-    figures: str
 
 
 def plan_matmul(
@@ -141,7 +70,9 @@ def plan_matmul(
     if resources.device == "cpu":
         return _best(problem, on_cpu, "no GPU among the workers")
     if on_device:
-        return _best(problem, resources, "the data lives on the GPUs")
+        plan = _best(problem, resources, "the data lives on the GPUs")
+        itemsize = arithmetic(dtype, "cuda").itemsize
+        return replace(plan, fetched_nbytes=fetched_nbytes(pair, plan.rows, plan.columns, itemsize, resources.workers))
     streamed = _best(problem, resources, "")
     try:
         plain = _best(problem, on_cpu, "")
@@ -243,6 +174,7 @@ def _fit(
         downloaded_nbytes=traffic.downloaded_nbytes,
         peak_device_nbytes=peaks.device_nbytes,
         driver_nbytes=peaks.driver_nbytes,
+        fetched_nbytes=0,
         peak_tiles_nbytes=peaks.tiles_nbytes,
         peak_host_nbytes=peaks.host_nbytes,
         prepare_s=prepare_s,

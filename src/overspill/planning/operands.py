@@ -24,6 +24,8 @@ class Operand:
         Whether the chunks are in memory already, so that making them costs nothing more.
     loose
         Whether chunks that are in memory already are no tiles: held, they are there twice, as they are and in tiles.
+    on_device
+        Whether chunks that are held lie on the GPUs.
     making_nbytes
         Bytes that exist while one chunk is made, the chunk included; 0 where nothing is known of how it is made.
     """
@@ -33,6 +35,7 @@ class Operand:
     reread: Literal["disk", "recompute"] | None = None
     made: bool = False
     loose: bool = False
+    on_device: bool = False
     making_nbytes: int = 0
 
     @cached_property

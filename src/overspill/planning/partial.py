@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from overspill.planning.matmul import MatmulPlan
+from overspill.planning.matmul_plan import MatmulPlan
 
 
 def partial(plan: MatmulPlan, tiles: Collection[tuple[int, int]], slots: int) -> MatmulPlan:

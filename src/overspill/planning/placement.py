@@ -2,6 +2,9 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import product
+
+from overspill.planning.operands import Chunks, Pair
 
 PRODUCT_NAME = "overspill-tile-product"
 """Layers of products bear this name, so that schedulers know their tasks; as of all that makes tiles, its first part is
@@ -48,6 +51,35 @@ def placed(positions: Iterable[tuple[int, int]], workers: int) -> dict[tuple[int
         for snake in (along_rows, along_columns)
     ]
     return min((owners for owners in candidates if _is_even(owners, workers)), key=_reach)
+
+
+def fetched_nbytes(pair: Pair, rows: Chunks, columns: Chunks, itemsize: int, workers: int) -> int:
+    """Most bytes of chunks on other workers' GPUs that one worker's tiles need, wherever each chunk lies.
+
+    Parameters
+    ----------
+    pair
+        The operands; those whose chunks are in host memory do not count.
+    rows, columns
+        Sizes of the tiles.
+    itemsize
+        Of an element, in bytes.
+    workers
+        Number of GPUs, over which each operand is spread evenly.
+    """
+    owners = placed(product(range(len(rows)), range(len(columns))), workers)
+    touched: defaultdict[int, tuple[set[int], set[int]]] = defaultdict(lambda: (set(), set()))
+    for (i, j), worker in owners.items():
+        touched[worker][0].add(i)
+        touched[worker][1].add(j)
+    most = 0
+    for of_a, of_b in touched.values():
+        needed = [(pair.a, sum(rows[i] for i in of_a)), (pair.b, sum(columns[j] for j in of_b))]
+        elsewhere = [
+            min(side * pair.k, operand.size - operand.size // workers) for operand, side in needed if operand.on_device
+        ]
+        most = max(most, sum(elsewhere))
+    return itemsize * most
 
 
 def _ranks(values: Iterable[int]) -> dict[int, int]:

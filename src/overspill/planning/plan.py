@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from overspill.planning.footprint import PROCESS_NBYTES
-from overspill.planning.matmul import MatmulPlan
+from overspill.planning.matmul_plan import MatmulPlan
 from overspill.planning.passes import Passes
 from overspill.planning.sparse import SparseProduct
 from overspill.planning.spilling import Spilling
@@ -90,6 +90,11 @@ class Plan:
         return max((product.driver_nbytes for product in self.products), default=0)
 
     @property
+    def fetched_nbytes(self) -> int:
+        """Copies on one GPU of chunks that lie on others, while a product needs them."""
+        return max((product.fetched_nbytes for product in self.products), default=0)
+
+    @property
     def peak_host_nbytes(self) -> int:
         """Most host memory of all processes, if the result is persisted.
 
@@ -116,6 +121,7 @@ class Plan:
             "predicted_s": self.predicted_s,
             "peak_device_nbytes": self.peak_device_nbytes,
             "driver_nbytes": self.driver_nbytes,
+            "fetched_nbytes": self.fetched_nbytes,
             "peak_host_nbytes": self.peak_host_nbytes,
             "warnings": self.warnings,
             "advice": self.passes.advice,
@@ -146,7 +152,7 @@ class Plan:
         rows.extend(self.passes.rows())
         if self.products or self.passes.tasks:
             host = self._peak_host_nbytes(self.saved if only_saved else self.persisted)
-            rows.append(("peak memory", _peaks(host, self.peak_device_nbytes, self.driver_nbytes)))
+            rows.append(("peak memory", _peaks(self, host)))
             rows.append(("predicted", _describe_time(self)))
         return rows
 
@@ -184,10 +190,16 @@ def _describe(product: MatmulPlan) -> list[tuple[str, str]]:
     return rows
 
 
-def _peaks(host: int, device: int, driver: int) -> str:
-    besides = f" and {format_nbytes(driver)} of the driver's" if driver else ""
-    on_device = f", {format_nbytes(device)} on each GPU{besides}" if device else ""
-    return f"{format_nbytes(host)} of host memory{on_device}"
+def _peaks(plan: Plan, host_nbytes: int) -> str:
+    said = f"{format_nbytes(host_nbytes)} of host memory"
+    if not plan.peak_device_nbytes:
+        return said
+    besides = [
+        f"{format_nbytes(nbytes)} {what}"
+        for nbytes, what in ((plan.driver_nbytes, "of the driver's"), (plan.fetched_nbytes, "from other GPUs"))
+        if nbytes
+    ]
+    return " and ".join([f"{said}, {format_nbytes(plan.peak_device_nbytes)} on each GPU", *besides])
 
 
 def _describe_time(plan: Plan) -> str:
