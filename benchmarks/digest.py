@@ -42,6 +42,9 @@ class Headline:
 HEADLINES = (
     Headline("product of 49152 × 49152, float64, on the host, 8 GiB of the GPU", "matmul_gpu_1_one", "one"),
     Headline("the same, all in GPU memory", "matmul_gpu_1_device", "device"),
+    Headline("product of 65536 × 65536, float64, on the host", "matmul_gpu_4_host", "host"),
+    Headline("the same, all in GPU memory", "matmul_gpu_4_device", "device"),
+    Headline("product of 98304 × 98304, on the host, 8 GiB of each GPU", "matmul_gpu_4_large", "large"),
     Headline("mean of `sin(x)**2 + cos(x)*x` over 80 GiB, 20 on the GPUs", "spill_cuda_pass_overhead", "pass"),
     Headline("`x + x.T`, 42 GiB, 20 on the GPUs", "spill_cuda_transpose_temporaries", "transpose"),
     Headline("`sin(x)**2 + cos(x)*x`, host to GPU to host, 32 GiB", "transform_gpu", "round"),
@@ -91,7 +94,7 @@ def _told(headline: Headline, results: Mapping[str, Mapping[str, Any]]) -> list[
     share = f"{row.middle / ceiling:.2f}" if (ceiling := tables.ceiling(panel, row)) else ""
     cells = [headline.said, f"{on}, {where['date']}", captions.figure(row.middle, panel.unit), share]
     if not (best := _best(panel)):
-        return [*cells, "none was in time", ""]
+        return [*cells, "none was in time" if len(panel.rows) > 1 else "", ""]
     times = best.middle / row.middle if panel.unit == "s" else row.middle / best.middle
     return [*cells, f"{best.contender}: {captions.figure(best.middle, panel.unit)}", captions.number(times)]
 

@@ -93,7 +93,7 @@ def recorded(figures: dict[str, Any]) -> Iterator[tuple[str, float | None]]:
             for contender, one in found.items():
                 if "failed" in one:
                     yield contender, None
-                elif speed := one.get("tflop_per_s", one.get("gb_per_s")):
+                elif speed := one.get("tflop_per_s", one.get("gb_per_s", one.get("killed_s"))):
                     yield contender, speed
             alike = {name: one["seconds"] for name, one in found.items() if isinstance(one.get("seconds"), list)}
             yield from medians(alike)
