@@ -1,13 +1,13 @@
 """What each step of the pipeline of products is worth: the same product in turn with it and without it.
 
-    python benchmarks/matmul_steps_gpu.py [--gpus 1] [--n 32768] [--device-limit 8GiB] [--threads 2] [--repeats 5]
+    python benchmarks/matmul_steps_gpu.py [--gpus 4] [--n 65536] [--device-limit 8GiB] [--threads 2] [--repeats 5]
 
 Operands and result in host memory, float64, one cluster for all, whose workers are told before each product what to
 leave out. Matrices are small: the beginning and the end of a product weigh more there, as they do on several GPUs. Each
 time a pipeline multiplies twice, and the second product counts: the first one may find buffers of another size and have
 to make its own. The last product of each pipeline is checked as `matmul_gpu.py` checks it.
 
-Writes ``results/matmul_steps_gpu.json``.
+Writes ``results/matmul_steps_gpu.json``, of several GPUs ``matmul_steps_gpu_GPUS.json``.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from pathlib import Path
 import dask.array as da
 import gemm_rate
 import matmul_works
+import memory_use
 import record
 from distributed import Client
 from matmul_matrices import flop
@@ -51,6 +52,8 @@ PIPELINES = {
     "the first panel as wide as others": Pipeline(narrowest_first_panel=NEVER),
     "none of the three": Pipeline(turns=False, bands=False, narrowest_first_panel=NEVER),
     "panels of 2048": Pipeline(widest_panel=2048),
+    "panels of 4096": Pipeline(widest_panel=4096),
+    "panels of 16384": Pipeline(widest_panel=16384),
 }
 
 
@@ -58,8 +61,9 @@ def main() -> None:
     """Compare what the arguments ask for."""
     arguments = parser().parse_args()
     seconds: dict[str, list[float]] = {name: [] for name in PIPELINES}
+    memory_use.touch(parse_nbytes(arguments.touch))
     with ExitStack() as stack:
-        limit_nbytes = parse_nbytes(arguments.device_limit)
+        limit_nbytes = parse_nbytes(arguments.device_limit) if arguments.device_limit else None
         client = matmul_works.started(stack, arguments.gpus, limit_nbytes, threads_per_worker=arguments.threads)
         a, b = matmul_works.host_operands(client, arguments.n, arguments.chunk, "float64")
         at_rest, errors = task_count(client), {}
@@ -79,10 +83,11 @@ def main() -> None:
         peak = sum(gemm_rate.of_workers(client, "float64"))
     settings = {name: value for name, value in vars(arguments).items() if name != "results"}
     figures = {"settings": settings, "flop": flop(arguments.n, "float64"), "peak_tflop_per_s": peak, "errors": errors}
-    print(f"written: {record.write('matmul_steps_gpu', figures | {'seconds': seconds}, arguments.results)}")
+    name = "matmul_steps_gpu" + (f"_{arguments.gpus}" if arguments.gpus > 1 else "")
+    print(f"written: {record.write(name, figures | {'seconds': seconds}, arguments.results)}")
 
 
-def multiply(client: Client, a: da.Array, b: da.Array, tile: int, at_rest: int) -> tuple[da.Array, float]:
+def multiply(client: Client, a: da.Array, b: da.Array, tile: int | None, at_rest: int) -> tuple[da.Array, float]:
     """The product and its seconds, once the scheduler knows no more than `at_rest` tasks: the one before is let go."""
     settle(client, at_rest)
     start = time.perf_counter()
@@ -110,9 +115,10 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     found.add_argument("--gpus", type=int, default=1, help="how many, the first ones")
     found.add_argument("--n", type=int, default=32768, help="rows of each matrix")
-    found.add_argument("--chunk", type=int, default=4096, help="rows, and columns, of a chunk")
-    found.add_argument("--tile", type=int, default=16384, help="rows, and columns, of an output tile")
-    found.add_argument("--device-limit", default="8GiB", help="bytes of each GPU")
+    found.add_argument("--chunk", type=int, default=8192, help="rows, and columns, of a chunk")
+    found.add_argument("--tile", type=int, help="rows, and columns, of an output tile; as planned unless given")
+    found.add_argument("--device-limit", help="bytes of each GPU; our default")
+    found.add_argument("--touch", default="0", help="bytes of host memory to write to first, on a machine just started")
     found.add_argument("--threads", type=int, default=2, help="tasks of a GPU at a time")
     found.add_argument("--repeats", type=int, default=5)
     found.add_argument("--results", type=Path, default=record.RESULTS, help="directory for the JSON file")
