@@ -33,6 +33,7 @@ def test_computing_takes_its_flop_over_the_rate_of_all_workers() -> None:
     ("changed", "bound"),
     [
         ({"uploaded_nbytes": 10**15}, "link"),
+        ({"downloaded_nbytes": 10**15}, "link"),
         ({"read_nbytes": 10**14}, "disk"),
         ({"recomputed_nbytes": 10**14}, "recompute"),
         ({}, "compute"),
@@ -47,6 +48,25 @@ def test_nothing_overlaps_on_one_core() -> None:
     alone, _ = predict(EVEN, cpu, "float64")
     reading, _ = predict(replace(EVEN, read_nbytes=10**12), cpu, "float64")
     assert reading - alone == pytest.approx(10**12 / rates.disk_per_s)
+
+
+def test_on_a_core_the_result_is_made_where_it_stays() -> None:
+    cpu = resources("cpu")
+    assert predict(replace(EVEN, downloaded_nbytes=10**12), cpu, "float64") == predict(EVEN, cpu, "float64")
+
+
+@pytest.mark.parametrize(("threads", "tasks"), [(1, 8), (2, 1)])
+def test_a_task_alone_on_its_gpu_goes_up_then_multiplies_then_goes_down(threads: int, tasks: int) -> None:
+    down = replace(EVEN, tasks=tasks, largest_tile=1 / tasks, flop=10**9, downloaded_nbytes=4 * 10**11)
+    gpu = replace(resources("cuda", threads=threads), rates=replace(GPU_RATES, task_s=0.0))
+    assert predict(down, gpu, "float64")[0] == pytest.approx(4e11 / GPU_RATES.download_per_s, rel=1e-3)
+
+
+def test_tasks_side_by_side_share_the_link_both_ways() -> None:
+    nbytes = 4 * 10**12
+    both = replace(EVEN, uploaded_nbytes=nbytes, downloaded_nbytes=nbytes, first_panel=0.0)
+    gpu = replace(resources("cuda", threads=2), rates=replace(GPU_RATES, both_ways_per_s=5e10, task_s=0.0))
+    assert predict(both, gpu, "float64")[0] > 2 * nbytes / 5e10
 
 
 def test_a_task_too_many_costs_a_round() -> None:

@@ -68,13 +68,15 @@ def predict(traffic: Traffic, resources: Resources, rate: str) -> tuple[float, s
     rates, on_cpu = resources.rates, resources.device == "cpu"
     slots = resources.workers * (resources.threads if on_cpu else 1)
     rounds = -(-traffic.tasks // slots)
-    # The busiest slot's share of all work: an even share, or what whole tasks make of it. Dask hands tasks out by their
-    # number, so that one slot may get the largest ones alone.
+    # The busiest slot's share of all work: an even share, or what whole tasks make of it. Tiles are dealt out by their
+    # number, not by their size, so that one slot may get the largest ones alone.
     share = max(1 / slots, rounds * traffic.largest_tile)
     # Tasks that share a GPU each read and recompute in a thread of their own.
     readers = 1 if on_cpu else resources.threads
     efficiency = traffic.panel_width / (traffic.panel_width + HALF_RATE_WIDTH[resources.device])
-    crossing_nbytes = traffic.uploaded_nbytes + traffic.downloaded_nbytes
+    # Nothing goes up while a tile goes down, unless another task runs beside it.
+    alone = on_cpu or 1 in (resources.threads, rounds)
+    crossing_nbytes = 0 if alone else traffic.uploaded_nbytes + traffic.downloaded_nbytes
     spent = {
         "compute": share * traffic.flop / (rates.gemm_flop_per_s[rate] * efficiency),
         "link": share * max(traffic.uploaded_nbytes / rates.upload_per_s, crossing_nbytes / rates.both_ways_per_s),
@@ -84,14 +86,17 @@ def predict(traffic: Traffic, resources: Resources, rate: str) -> tuple[float, s
     bound = max(spent, key=lambda name: spent[name])
     if on_cpu:  # one core does it all, and the result is made where it stays
         return sum(spent.values()) + rounds * rates.task_s, bound
-    download = traffic.downloaded_nbytes / rates.download_per_s
-    first_panel = spent["link"] / rounds * traffic.first_panel
+    tile_s = traffic.largest_tile * traffic.downloaded_nbytes / rates.download_per_s
+    download_s = share * traffic.downloaded_nbytes / rates.download_per_s
+    if download_s > spent[bound]:
+        bound = "link"
+    first_panel_s = spent["link"] / rounds * traffic.first_panel
     # The bands of a tile's last panel go down while others are multiplied.
-    hidden = spent["compute"] / rounds * traffic.last_panel * (1 - traffic.last_band)
-    tail = traffic.largest_tile * max(download * traffic.last_band, download - hidden / traffic.largest_tile)
-    tails = rounds if resources.threads == 1 else 1
-    steady = overlapped(*spent.values(), share * download)
-    return first_panel + steady + tails * tail + rounds * rates.task_s, bound
+    hidden_s = spent["compute"] / rounds * traffic.last_panel * (1 - traffic.last_band)
+    edges_s = first_panel_s + max(tile_s * traffic.last_band, tile_s - hidden_s)
+    if alone:
+        return overlapped(*spent.values()) + rounds * (edges_s + rates.task_s), bound
+    return overlapped(*spent.values(), download_s) + edges_s + rounds * rates.task_s, bound
 
 
 def prepare_s(traffic: Traffic, resources: Resources) -> float:
