@@ -7,7 +7,7 @@ from typing import Any
 import dask
 import dask.array as da
 import pytest
-from distributed import Worker
+from distributed import Client, Security, Worker
 
 import overspill as osp
 from cases import resources
@@ -18,7 +18,11 @@ from overspill.cluster.network import keywords_for, of_attached, of_started, pre
 from overspill.errors import ClusterError
 from overspill.planning.resources import using
 
-UCX = {"protocol": "ucx", "env": {"UCX_CUDA_IPC_CACHE": "n"}}
+UCX: dict[str, Any] = {
+    "protocol": "ucx",
+    "scheduler_kwargs": {"protocol": "tcp"},
+    "env": {"UCX_CUDA_IPC_CACHE": "n"},
+}
 
 
 @pytest.fixture
@@ -61,11 +65,34 @@ def four_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ucx", {"protocol": "tcp"}, {}),
         ("ucx", {"host": "tcp://127.0.0.1"}, {}),
         ("ucx", {"security": True}, {}),
+        ("tcp", {"protocol": "ucx", "security": True}, UCX | {"scheduler_kwargs": {"protocol": "tls"}}),
     ],
 )
 def test_what_a_cluster_of_gpus_is_given(configured: str, keywords: Any, given: Any) -> None:
     with dask.config.set({"distributed.comm.default-scheme": configured}):
         assert keywords_for("LocalCUDACluster", keywords) == given
+
+
+@pytest.mark.usefixtures("without", "four_gpus")
+def test_encryption_that_is_configured_counts_as_asked_for() -> None:
+    with dask.config.set({"distributed.comm.require-encryption": True}):
+        assert keywords_for("LocalCUDACluster", {}) == {}
+        assert keywords_for("LocalCUDACluster", {"protocol": "ucx"})["scheduler_kwargs"] == {"protocol": "tls"}
+        assert keywords_for("LocalCUDACluster", {"security": Security(require_encryption=False)}) == UCX
+
+
+@pytest.mark.usefixtures("without")
+@pytest.mark.parametrize("name", ["LocalCluster", "LocalCUDACluster"])
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        (None, {"protocol": "tcp"}),
+        ({"dashboard_address": ":0"}, {"protocol": "tcp", "dashboard_address": ":0"}),
+        ({"protocol": "ucx", "port": 8786}, {"protocol": "ucx", "port": 8786}),
+    ],
+)
+def test_the_scheduler_keeps_to_tcp_unless_told_otherwise(name: Any, asked: Any, given: Any) -> None:
+    assert keywords_for(name, {"protocol": "ucx", "scheduler_kwargs": asked})["scheduler_kwargs"] == given
 
 
 @pytest.mark.usefixtures("four_gpus")
@@ -90,7 +117,8 @@ def test_ucx_own_settings_of_a_user_stay(monkeypatch: pytest.MonkeyPatch, where:
 def test_a_cluster_of_cores_heeds_keywords_alone() -> None:
     with dask.config.set({"distributed.comm.default-scheme": "ucx"}):
         assert keywords_for("LocalCluster", {}) == {}
-    assert keywords_for("LocalCluster", {"protocol": "ucx"}) == {"protocol": "ucx"}
+    given = keywords_for("LocalCluster", {"protocol": "ucx"})
+    assert given == {"protocol": "ucx", "scheduler_kwargs": {"protocol": "tcp"}}
 
 
 @pytest.mark.parametrize(("name", "absent"), [("LocalCUDACluster", "numba-cuda"), ("LocalCluster", "distributed-ucxx")])
@@ -118,12 +146,20 @@ def test_what_is_said_of_it(without: Any, scheme: str, gpus: int, absent: list[s
     assert of_started(f"{scheme}://127.0.0.1:8786", gpus) == said
 
 
-def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert of_attached("tcp://10.0.0.1:8786") == "TCP: as its scheduler was started"
+def test_addresses() -> None:
+    assert of_attached("tcp://10.0.0.1:8786") == "TCP: as its workers were started"
     assert not reaches_devices("tcp://ucx:1")
     prepare("tcp://10.0.0.1:8786")
+
+
+@pytest.fixture
+def without_ucxx(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(sys.modules["overspill.cluster"], "ucx", raising=False)
     monkeypatch.setitem(sys.modules, "overspill.cluster.ucx", None)
+
+
+@pytest.mark.usefixtures("without_ucxx")
+def test_a_scheduler_that_only_ucxx_reaches() -> None:
     with pytest.raises(ClusterError, match="ucx://10.0.0.1:1 is reached over UCXX, which cannot be imported"):
         prepare("ucx://10.0.0.1:1")
     with (
@@ -131,6 +167,18 @@ def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.raises(ClusterError, match="ucx://10.0.0.1:1 is reached over UCXX"),
     ):
         osp.cluster("10.0.0.1:1")
+
+
+@pytest.mark.usefixtures("without_ucxx")
+def test_workers_that_only_ucxx_reaches(two_workers: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Client.run
+
+    def moved(client: Client, function: Any) -> Any:
+        return {address.replace("tcp", "ucx"): found for address, found in run(client, function).items()}
+
+    monkeypatch.setattr(Client, "run", moved)
+    with pytest.raises(ClusterError, match=r"ucx://127.0.0.1:\d+ is reached over UCXX, which cannot be imported"):
+        osp.cluster(two_workers.client.scheduler.address)
 
 
 def test_the_plan_says_which() -> None:
@@ -177,11 +225,11 @@ def test_workers_on_ucxx_are_introduced_to_each_other(two_workers: Cluster, monk
 
     client = two_workers.client
     before = client.run(received)
-    network.introduce(client, client.scheduler.address)
+    network.introduce(client)
     assert client.run(received) == before
     monkeypatch.setattr(network, "_is_ucxx", lambda address: True)
     monkeypatch.setattr(network, "_on_gpu", bytes)
-    network.introduce(client, client.scheduler.address)
+    network.introduce(client)
     after = client.run(received)
     assert all(after[worker] > before[worker] for worker in after)
 

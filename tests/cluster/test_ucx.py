@@ -3,13 +3,15 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import pytest
-from distributed import Worker, wait
+from distributed import Client, Worker, wait
 
 pytest.importorskip("distributed_ucxx")
 
@@ -21,6 +23,7 @@ from distributed.protocol import to_serialize
 from distributed.protocol.cuda import cuda_deserialize, cuda_serialize
 
 import overspill as osp
+from cases import environment
 from overspill import memory
 from overspill.cluster import Cluster, cluster, network, ucx
 
@@ -55,21 +58,61 @@ def seen(x: Any) -> tuple[bool, float]:
 TOTAL = float(np.arange(2**18).sum())
 
 
+def passed_on(client: Client) -> tuple[bool, float]:
+    """What one worker sees of a tile that another one has."""
+    here, there = client.ncores()
+    x = client.submit(tile, workers=[here], pure=False)
+    found: tuple[bool, float] = client.submit(seen, x, workers=[there], pure=False).result(timeout=WAIT_S)
+    return found
+
+
+def test_workers_talk_over_ucxx_and_the_scheduler_over_tcp(over_ucx: Cluster) -> None:
+    client = over_ucx.client
+    scheduler, workers = client.scheduler.address, list(client.ncores())
+    assert scheduler.startswith("tcp://")
+    assert [address.partition("://")[0] for address in workers] == ["ucx", "ucx"]
+    assert set(client.run(lambda dask_worker: dask_worker.scheduler.address).values()) == {scheduler}
+
+
 def test_tiles_travel_as_handles(over_ucx: Cluster) -> None:
     client = over_ucx.client
-    here, there = client.ncores()
-    assert here.startswith("ucx://")
-    x = client.submit(tile, workers=[here], pure=False)
-    assert client.submit(seen, x, workers=[there], pure=False).result(timeout=WAIT_S) == (True, TOTAL)
-    assert seen(x.result(timeout=WAIT_S)) == (True, TOTAL)
-    scattered = client.scatter(tile(), workers=[there], direct=True)
-    assert client.submit(seen, scattered, workers=[there], pure=False).result(timeout=WAIT_S) == (True, TOTAL)
+    assert passed_on(client) == (True, TOTAL)
+    assert seen(client.submit(tile, pure=False).result(timeout=WAIT_S)) == (True, TOTAL)
+    scattered = client.scatter(tile(), workers=list(client.ncores())[:1], direct=True)
+    assert client.submit(seen, scattered, pure=False).result(timeout=WAIT_S) == (True, TOTAL)
 
 
 def test_a_scheduler_that_forwards_gets_bytes(over_ucx: Cluster) -> None:
     client = over_ucx.client
     x = client.submit(tile, pure=False)
     assert seen(client.gather(x, direct=False)) == (False, TOTAL)
+
+
+ATTACHED = """
+import sys
+import numpy as np
+import overspill as osp
+from overspill import memory
+
+def tile():
+    x = memory.empty((2**18,), "f8")
+    x[...] = np.arange(2**18)
+    return x
+
+with osp.cluster(sys.argv[1]) as attached:
+    client = attached.client
+    x = client.submit(tile, pure=False)
+    for got in (x.result(timeout=30), client.gather(x, direct=False)):
+        print(memory.is_tile(got), float(got.sum()))
+    scattered = client.scatter(tile(), workers=list(client.ncores())[:1], direct=True)
+    print(client.submit(memory.is_tile, scattered, pure=False).result(timeout=30))
+"""
+
+
+def test_a_client_that_attaches(over_ucx: Cluster) -> None:
+    command = [sys.executable, "-c", ATTACHED, over_ucx.client.scheduler.address]
+    done = subprocess.run(command, env=environment(**WITHOUT_GPUS), capture_output=True, text=True, timeout=2 * WAIT_S)
+    assert done.stdout.splitlines() == [f"True {TOTAL}", f"False {TOTAL}", "True"], done.stderr
 
 
 def test_large_messages_that_are_no_tiles(over_ucx: Cluster) -> None:
@@ -104,6 +147,9 @@ def test_a_worker_that_is_killed_costs_only_time(nothing_left: None) -> None:
         c = osp.matmul(a, a, chunks=(100, 100)).persist()
         os.kill(victim, signal.SIGKILL)
         np.testing.assert_array_equal(c.compute(), np.full((800, 800), 3200.0))
+        started.client.wait_for_workers(2, timeout=WAIT_S)
+        assert all(address.startswith("ucx://") for address in started.client.ncores())
+        assert passed_on(started.client) == (True, TOTAL)
 
 
 class OnDevice:

@@ -36,11 +36,11 @@ WAIT_S = 60
 def on_one_gpu() -> Iterator[Cluster]:
     """Two workers that share a GPU, which dask-cuda would not start."""
     asked = {"n_workers": 2, "threads_per_worker": 2, "protocol": "ucx", "env": network.UNCACHED}
+    keywords = local.with_defaults("LocalCluster", asked | {"dashboard_address": None})
+    keywords |= network.keywords_for("LocalCluster", keywords)
     with (
         dask.config.set({"distributed-ucxx.create-cuda-context": True}),
-        local.running(
-            LocalCluster, local.with_defaults("LocalCluster", asked | {"dashboard_address": None})
-        ) as started,
+        local.running(LocalCluster, keywords) as started,
         cluster(started.scheduler_address, gpu=True, memory="2GiB", device_memory=LIMIT) as attached,
     ):
         yield attached
@@ -113,6 +113,12 @@ def free_nbytes(started: Cluster) -> list[int]:
         return int(cupy.cuda.runtime.memGetInfo()[0])
 
     return list(started.client.run(asked).values())
+
+
+def test_workers_talk_over_ucxx_and_the_scheduler_over_tcp(over_ucx: Cluster) -> None:
+    client = over_ucx.client
+    assert client.scheduler.address.startswith("tcp://")
+    assert all(address.startswith("ucx://") for address in client.ncores())
 
 
 def test_chunks_cross_no_host_link(over_ucx: Cluster) -> None:

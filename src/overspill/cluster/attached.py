@@ -68,8 +68,8 @@ def connected(url: str) -> Iterator[tuple[Client, dict[str, WorkerState]]]:
     Raises
     ------
     ClusterError
-        If nothing answers there, there are no workers, they cannot import overspill, or some of one host cannot share
-        tiles.
+        If nothing answers there, there are no workers, they cannot import overspill, they or the scheduler are reached
+        over UCXX and that is not installed, or some of one host cannot share tiles.
     """
     network.prepare(normalize_address(url))
     try:
@@ -83,6 +83,8 @@ def connected(url: str) -> Iterator[tuple[Client, dict[str, WorkerState]]]:
             raise ClusterError(f"workers of {url} miss {error.name}: install this overspill where they run") from error
         if not states:
             raise ClusterError(f"the scheduler at {url} has no workers: start some with 'dask worker {url}'")
+        for address in states:
+            network.prepare(address)
         check_scopes(states)
         client.direct_to_workers = _all_in_reach(states)
         yield client, states

@@ -158,15 +158,15 @@ def _start(
             device_memory=device_memory,
         )
         if on_gpu:
-            said = network.of_started(started.scheduler_address, resources.workers)
-            resources = replace(resources, network=said)
+            nanny = next(iter(started.workers.values()))
+            resources = replace(resources, network=network.of_started(nanny.address, resources.workers))
         # Results come from the workers themselves, as handles: the scheduler would ask for their bytes.
         with Client(started, direct_to_workers=True) as client:
             client.scheduler_comm.interval = CLIENT_INTERVAL_S
             client.register_plugin(_plugin(resources))
             if on_gpu:
                 client.register_plugin(ProductPlacement())
-                network.introduce(client, started.scheduler_address)
+                network.introduce(client)
             yield client, resources
 
 

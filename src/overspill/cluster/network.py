@@ -1,4 +1,8 @@
-"""Which network carries chunks between GPUs: UCXX among several of them where it is installed, else TCP."""
+"""Which network carries chunks between GPUs: UCXX among several of them where it is installed, else TCP.
+
+Over UCXX workers talk to each other, and to clients that ask them for values. The scheduler listens on TCP all the
+same: messages to it are small, and UCXX takes longer over such.
+"""
 
 import importlib.util
 import os
@@ -7,7 +11,7 @@ from typing import Any
 
 import dask
 import numpy as np
-from distributed import Client, wait
+from distributed import Client, Security, wait
 
 from overspill import backend
 from overspill.cluster.specification import ClassName
@@ -59,18 +63,21 @@ def keywords_for(name: ClassName, keywords: Mapping[str, Any]) -> dict[str, Any]
             f"the protocol {asked} needs {absent[0]}, which is not installed: install overspill[gpu], or ask for "
             f"protocol='tcp'"
         )
+    scheduler = {"protocol": "tls" if _encrypted(keywords) else "tcp", **(keywords.get("scheduler_kwargs") or {})}
     if not on_gpus:
-        return {"protocol": "ucx"}
+        return {"protocol": "ucx", "scheduler_kwargs": scheduler}
     env = {variable: value for variable, value in UNCACHED.items() if variable not in os.environ}
-    return {"protocol": "ucx", "env": {**env, **(keywords.get("env") or {})}}
+    return {"protocol": "ucx", "scheduler_kwargs": scheduler, "env": {**env, **(keywords.get("env") or {})}}
 
 
 def of_started(address: str, gpus: int) -> str:
-    """The network between the GPUs of a cluster started here, whose scheduler is at `address`, and why, for people.
+    """The network between GPUs of a cluster started here, and why, for people.
+
+    Its workers, and their nannies, have addresses like `address`; the scheduler's tells nothing.
 
     Examples
     --------
-    >>> of_started("ucx://127.0.0.1:8786", 4), of_started("tcp://127.0.0.1:8786", 1)
+    >>> of_started("ucx://127.0.0.1:34567", 4), of_started("tcp://127.0.0.1:34567", 1)
     ('UCXX: from GPU to GPU', 'TCP: one GPU')
     """
     name, found = _name(address), by_machine(gpus, missing(NEEDED_BY_GPUS))
@@ -80,14 +87,14 @@ def of_started(address: str, gpus: int) -> str:
 
 
 def of_attached(address: str) -> str:
-    """The same of a cluster that somebody else started.
+    """The same of a cluster that somebody else started, with a worker at `address`.
 
     Examples
     --------
-    >>> of_attached("ucx://10.0.0.1:8786")
-    'UCXX: as its scheduler was started'
+    >>> of_attached("ucx://10.0.0.1:34567")
+    'UCXX: as its workers were started'
     """
-    return f"{_name(address)}: as its scheduler was started"
+    return f"{_name(address)}: as its workers were started"
 
 
 def by_machine(gpus: int, absent: Sequence[str]) -> str:
@@ -105,14 +112,14 @@ def by_machine(gpus: int, absent: Sequence[str]) -> str:
     return f"TCP: {absent[0]} is not installed" if absent else BY_ITSELF
 
 
-def introduce(client: Client, address: str) -> None:
-    """Let workers whose scheduler is at `address` fetch a chunk from each other's GPU, if they can.
+def introduce(client: Client) -> None:
+    """Let workers that talk over UCXX fetch a chunk from each other's GPU.
 
     Connections, and a peer's GPU, take UCXX a second to make out, which the first computation would wait for.
     """
-    if not _is_ucxx(address):
+    workers = [address for address in client.ncores() if _is_ucxx(address)]
+    if not workers:
         return
-    workers = list(client.ncores())
     chunks = [client.submit(_on_gpu, GREETING_NBYTES, workers=[worker], pure=False) for worker in workers]
     wait(chunks)
     client.gather([client.submit(len, chunks, workers=[worker], pure=False) for worker in workers])
@@ -138,7 +145,9 @@ def reaches_devices(address: str) -> bool:
 
 
 def prepare(address: str) -> None:
-    """Have tiles travel to and from `address` as handles, whatever its network; before anything is sent there.
+    """Have tiles travel to and from a worker's `address` as handles, whatever its scheme.
+
+    To be called before anything is sent there.
 
     Raises
     ------
@@ -183,4 +192,10 @@ def _asked(keywords: Mapping[str, Any]) -> str:
         return "ucx"
     if "://" in str(keywords.get("host") or ""):
         return str(keywords["host"]).partition("://")[0]
-    return "tls" if keywords.get("security") else ""
+    return "tls" if _encrypted(keywords) else ""
+
+
+def _encrypted(keywords: Mapping[str, Any]) -> bool:
+    """Whether messages must be encrypted, as the user or Dask's configuration has it."""
+    security = keywords.get("security") or Security()
+    return bool(getattr(security, "require_encryption", security is True))

@@ -35,7 +35,7 @@ class SpillingWorker(Worker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        network.prepare(self.scheduler.address)
+        network.prepare(self._protocol)
         # Threads for those who wait, and so never fewer than there may be waiting; peers and tasks apart, since a task
         # may wait for another one to be brought up, which must not stand behind a peer that waits for the first.
         self._for_tasks = ThreadPoolExecutor(MOST_WAITING, thread_name_prefix="overspill-inputs")
