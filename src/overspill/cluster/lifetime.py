@@ -12,7 +12,7 @@ from distributed import Client
 from tornado.ioloop import PeriodicCallback
 
 from overspill import memory as tiles
-from overspill.cluster import attached, local, network
+from overspill.cluster import attached, copies, local, network
 from overspill.cluster.budgets import budgets
 from overspill.cluster.placement import ProductPlacement
 from overspill.cluster.plugin import PURGE_INTERVAL_S, TilePlugin
@@ -167,6 +167,7 @@ def _start(
             if on_gpu:
                 client.register_plugin(ProductPlacement())
                 network.introduce(client)
+                copies.keep(client, resources.device_nbytes)
             yield client, resources
 
 
