@@ -212,6 +212,17 @@ def test_workers_on_cpus_are_left_to_dask(two_workers: Cluster) -> None:
     assert not places(two_workers.client)
 
 
+def test_tiles_whose_operands_are_made_anew_are_left_to_dasks_queue(four: Client) -> None:
+    a = da.random.default_rng(0).standard_normal((512, 512), chunks=128)
+    x = osp.matmul(a, a.T, chunks=128, memory="3MiB")
+    (plan,) = osp.plan(x).products
+    assert not plan.hold_a
+    assert not plan.hold_b
+    kept = four.persist(x)
+    wait(kept)
+    assert set(restrictions(four).values()) == {None}
+
+
 @pytest.mark.multi_gpu
 @pytest.mark.parametrize("residence", ["host", "device"])
 def test_gpus_get_as_many_tiles_each(residence: str) -> None:

@@ -15,7 +15,8 @@ class ProductPlacement(SchedulerPlugin):
     """Tells the scheduler which worker is to make each tile of a product; another one that idles may still take it.
 
     What follows a product tile by tile is fused with it, and placed with it. Left to Dask are products of one tile,
-    and tasks that a user has told where to run.
+    tasks that a user has told where to run, and those that make their operands themselves: Dask keeps these back until
+    a worker has nothing else to do, so that no more tiles wait for whoever uses them up than the plan has room for.
     """
 
     name = "overspill-products"
@@ -44,7 +45,7 @@ def _products(scheduler: Scheduler, keys: Iterable[Any]) -> list[dict[tuple[int,
         # Dask joins the names of tasks that it fuses.
         if isinstance(key, tuple) and isinstance(key[0], str) and PRODUCT_NAME in key[0]:
             task = scheduler.tasks[key]
-            if task.state == "released" and not _is_restricted(task):
+            if task.state == "released" and task.dependencies and not _is_restricted(task):
                 layers[key[0], len(key)][key[1:]] = task
     grids = (_grid(layers[layer]) for layer in sorted(layers))
     return [grid for grid in grids if len(grid) > 1]
