@@ -2,7 +2,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cases import cuts, resources
-from overspill.planning.candidates import FINEST_SPLIT, holdings, panels, tilings
+from overspill.planning.candidates import (
+    FINEST_SPLIT,
+    NARROWEST_FIRST_PANEL,
+    holdings,
+    narrow_first,
+    panels,
+    tilings,
+)
 from overspill.planning.grid import bounds, cut
 from overspill.planning.operands import Chunks, Operand, Pair
 
@@ -33,6 +40,17 @@ def test_panels_lie_on_chunk_boundaries_where_they_can(chunks: tuple[int, ...], 
     assert max(widths) <= width
     if max(chunks) <= width:
         assert set(bounds(widths)) <= set(bounds(chunks))
+
+
+@given(st.lists(st.integers(1, 10**5), min_size=1).map(tuple))
+def test_the_first_panel_is_cut_so_that_none_is_wider_than_all_before_it(given: Chunks) -> None:
+    widths = narrow_first(given)
+    cut_up = len(widths) - len(given) + 1
+    assert widths[cut_up:] == given[1:]
+    assert sum(widths[:cut_up]) == given[0]
+    assert min(given[0], NARROWEST_FIRST_PANEL) <= widths[0] < 2 * NARROWEST_FIRST_PANEL
+    edges = bounds(widths[:cut_up])
+    assert all(width <= before + 1 for width, before in zip(widths[1:cut_up], edges[1:-1], strict=True))
 
 
 def test_panels_follow_the_wider_chunks() -> None:

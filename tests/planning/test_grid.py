@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cases import cuts
-from overspill.planning.grid import bounds, cover, cut, even, group, intervals
+from overspill.planning.grid import bands, bounds, cover, cut, even, group, intervals
 
 
 @given(cuts(), st.data())
@@ -59,3 +59,20 @@ def test_a_cut_counts_the_chunks_that_its_tiles_touch(sizes: tuple[int, ...], da
     touched = [sum(sizes[piece.chunk] for piece in cover(edges, *tile)) for tile in intervals(tiles)]
     found = cut(edges, tiles)
     assert (found.read, found.span, found.largest) == (sum(touched), max(touched), max(tiles))
+
+
+@given(st.integers(1, 10**5), st.integers(1, 10**5), st.integers(1, 10**6))
+def test_bands_are_of_so_many_elements_or_a_row_and_the_last_is_no_larger_than_others(
+    rows: int, columns: int, elements: int
+) -> None:
+    heights = bands(rows, columns, elements)
+    assert sum(heights) == rows
+    assert min(heights) > 0
+    assert max(heights) * columns <= max(elements, columns)
+    assert heights[-1] == min(heights)
+
+
+def test_what_goes_down_at_last_is_half_a_band_at_most() -> None:
+    assert bands(8192, 8192) == (4096, 4096)
+    assert bands(16384, 16384) == (4096, 4096, 4096, 2048, 2048)
+    assert bands(1, 2**30) == (1,)
