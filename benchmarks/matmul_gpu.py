@@ -83,18 +83,24 @@ def compare(arguments: argparse.Namespace) -> None:
     settings["gpus"] = gpus
     if arguments.n is None:  # rows tell
         del settings["n"]
+    contests = [
+        (work, contender)
+        for work in works(arguments)
+        for contender in asked_for(arguments, matmul_works.competing(work, gpus))
+    ]
+    if not contests:
+        sys.exit(f"nobody who is asked for does {' or '.join(works(arguments))} on {gpus} GPUs")
     memory_use.touch(parse_nbytes(arguments.touch))
     outcomes: dict[str, dict[str, Any]] = {}
     print(f"{'work':<9}{'contender':<26}{'n':>6}  first s  median s  TFLOP/s  of peak   predicted", flush=True)
-    for work in works(arguments):
-        found = outcomes[work] = {}
-        for contender in asked_for(arguments, matmul_works.competing(work, gpus)):
-            program = [*sys.argv, "--only", work, "--contender", contender]
-            found[contender] = apart.printed_by(program, arguments.timeout)
-            agreement.agree(found, WITHIN.get(work, FLOAT64))
-            print(line(work, contender, found), flush=True)
-            # What was measured must stay even if the rest is cut off.
-            path = record.write(name(arguments, gpus), {"settings": settings, "outcomes": outcomes}, arguments.results)
+    for work, contender in contests:
+        found = outcomes.setdefault(work, {})
+        program = [*sys.argv, "--only", work, "--contender", contender]
+        found[contender] = apart.printed_by(program, arguments.timeout)
+        agreement.agree(found, WITHIN.get(work, FLOAT64))
+        print(line(work, contender, found), flush=True)
+        # What was measured must stay even if the rest is cut off.
+        path = record.write(name(arguments, gpus), {"settings": settings, "outcomes": outcomes}, arguments.results)
     print(f"written: {path}")
 
 

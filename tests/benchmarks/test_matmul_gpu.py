@@ -219,6 +219,13 @@ def test_some_may_be_asked_for() -> None:
         assert benchmark.asked_for(benchmark.parser().parse_args(given), names) == asked_for
 
 
+def test_a_run_in_which_nobody_competes_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmark = module("matmul_gpu")
+    monkeypatch.setattr(backend, "gpus", lambda: (backend.GPU("H200", 2**37),) * 2)
+    with pytest.raises(SystemExit, match="nobody who is asked for does large on 2 GPUs"):
+        benchmark.compare(benchmark.parser().parse_args(["--only", "large"]))
+
+
 @pytest.mark.parametrize(
     ("given", "gpus", "name"),
     [
