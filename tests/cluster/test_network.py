@@ -234,6 +234,18 @@ def test_workers_on_ucxx_are_introduced_to_each_other(two_workers: Cluster, monk
     assert all(after[worker] > before[worker] for worker in after)
 
 
+def test_workers_that_do_not_reach_each_other_are_not_waited_for(
+    two_workers: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "_is_ucxx", lambda address: True)
+    monkeypatch.setattr(network, "_on_gpu", bytes)
+    monkeypatch.setattr(network, "INTRODUCTION_S", 0.0)
+    with pytest.raises(
+        ClusterError, match="2 workers did not reach each other's GPUs over UCXX in 0 s: .*protocol='tcp'"
+    ):
+        network.introduce(two_workers.client)
+
+
 def test_a_cluster_of_cores_has_no_such_network() -> None:
     with osp.cluster(gpu=False, n_workers=1, memory="64MiB", dashboard_address=None) as started:
         assert started.resources.network == ""

@@ -17,6 +17,7 @@ import overspill as osp
 from cases import assert_product, matrix
 from overspill.cluster import Cluster, attached, cluster
 from overspill.cluster.placement import ProductPlacement
+from overspill.errors import ClusterError
 from overspill.ops.residence import holds_tiles
 from overspill.planning.placement import PRODUCT_NAME, placed
 
@@ -199,13 +200,21 @@ def test_a_product_of_one_tile_is_left_alone(four: Client) -> None:
     assert set(restrictions(four).values()) == {None}
 
 
-def test_a_scheduler_places_tiles_for_as_long_as_it_is_asked_to(four: Client) -> None:
+def test_a_scheduler_goes_on_placing_tiles_whoever_leaves_it(four: Client) -> None:
     four.unregister_scheduler_plugin(ProductPlacement.name)
-    with attached.placing(four):
-        with attached.placing(four):
-            assert places(four)
+    for _ in range(2):
+        with Client(four.scheduler.address) as other:
+            attached.place_products(other)
         assert places(four)
-    assert not places(four)
+
+
+def test_a_scheduler_that_cannot_is_told_so(four: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def register(plugin: object) -> None:
+        raise ModuleNotFoundError(name="overspill")
+
+    monkeypatch.setattr(four, "register_plugin", register)
+    with pytest.raises(ClusterError, match="the scheduler misses overspill: install this overspill where it runs"):
+        attached.place_products(four)
 
 
 def test_workers_on_cpus_are_left_to_dask(two_workers: Cluster) -> None:

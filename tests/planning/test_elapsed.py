@@ -92,6 +92,14 @@ def test_work_too_thin_for_the_link_is_numpys() -> None:
     assert advices[1] is None
 
 
+def test_both_directions_share_the_link() -> None:
+    given = resources("cuda", workers=1, threads=2)
+    works = [Pass(uploaded_nbytes=GIB, downloaded_nbytes=GIB)] * 100
+    for both_ways_per_s in (2e10, 4e10):
+        shared = replace(given, rates=replace(given.rates, both_ways_per_s=both_ways_per_s, task_s=0.0))
+        assert elapsed(works, shared)[0] == pytest.approx(200 * GIB / both_ways_per_s, rel=0.02)
+
+
 @pytest.mark.parametrize(
     ("work", "bound"),
     [

@@ -107,7 +107,7 @@ def test_plans_cover_keep_to_the_budgets_and_count_their_bytes(
 ) -> None:
     a, b = operands
     try:
-        plan = plan_matmul(a, b, dtype, given, on_device=on_device)
+        plan = plan_matmul(a, b, dtype, given, keep_on_device=on_device)
     except MemoryBudgetError:
         return
     assert_covers(plan, a, b)
@@ -135,7 +135,7 @@ def test_a_refusal_says_what_would_do(
     """Raising the budget that the error names to the figure that it gives leads to a plan, in few steps."""
     for _ in range(4):
         try:
-            plan_matmul(*operands, dtype, given, on_device=on_device)
+            plan_matmul(*operands, dtype, given, keep_on_device=on_device)
             return
         except MemoryBudgetError as error:
             message = str(error)
@@ -189,7 +189,7 @@ def test_small_products_stay_off_the_gpu(n: int, side: str) -> None:
 
 def test_what_lives_on_a_gpu_stays_there() -> None:
     a = Operand((64,), (64,))
-    plan = plan_matmul(a, a, "float64", resources("cuda", device_nbytes=2**36), on_device=True)
+    plan = plan_matmul(a, a, "float64", resources("cuda", device_nbytes=2**36), keep_on_device=True)
     assert plan.side == "cupy"
     assert "lives on the GPU" in plan.reason
 
@@ -253,7 +253,9 @@ def test_the_first_panel_of_what_lies_in_memory_is_narrow_on_a_gpu(device: Any, 
     whole = Operand((4096,) * 4, (4096,) * 4, reread)
     pool_nbytes = 2**40 if reread is None else 3 * 8 * n * n // 2
     given = resources(device, device_nbytes=2**33, pool_nbytes=pool_nbytes)
-    plan = plan_matmul(whole, whole, "float64", given, same=True, on_device=device == "cuda", chunks=((8192,) * 2,) * 2)
+    plan = plan_matmul(
+        whole, whole, "float64", given, same=True, keep_on_device=device == "cuda", chunks=((8192,) * 2,) * 2
+    )
     assert plan.hold_a == (reread is None)
     assert plan.panels[:3] == first
 

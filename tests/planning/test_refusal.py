@@ -23,7 +23,7 @@ def test_chunks_that_a_task_reads_are_named() -> None:
 
 def test_a_device_too_small_is_named_as_such() -> None:
     with pytest.raises(MemoryBudgetError, match=r"device budget 1000 B cannot hold one .* raise device_memory="):
-        plan_matmul(ONCE, ONCE, "float64", resources("cuda", device_nbytes=1000), on_device=True)
+        plan_matmul(ONCE, ONCE, "float64", resources("cuda", device_nbytes=1000), keep_on_device=True)
 
 
 def test_it_can_be_caught_as_a_memory_error() -> None:

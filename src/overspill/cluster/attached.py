@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psutil
-from distributed import Client, Scheduler, Worker
+from distributed import Client, Worker
 from distributed.comm.addressing import get_address_host, normalize_address
 
 from overspill import backend, machine
@@ -151,22 +151,20 @@ def configured(client: Client, states: dict[str, WorkerState], plugin: TilePlugi
                 client.unregister_worker_plugin(plugin.name)
 
 
-@contextmanager
-def placing(client: Client) -> Iterator[None]:
-    """Let the scheduler place tiles of products for the length of the block; for good if it did so before."""
-    if client.run_on_scheduler(_places):
-        yield
-        return
-    client.register_plugin(ProductPlacement())
+def place_products(client: Client) -> None:
+    """Let the scheduler place tiles of products from now on, whoever else is attached to it or leaves it.
+
+    Raises
+    ------
+    ClusterError
+        If it cannot import overspill.
+    """
     try:
-        yield
-    finally:
-        if client.status == "running":
-            client.unregister_scheduler_plugin(ProductPlacement.name)
-
-
-def _places(dask_scheduler: Scheduler) -> bool:
-    return ProductPlacement.name in dask_scheduler.plugins
+        client.register_plugin(ProductPlacement())
+    except ImportError as error:
+        raise ClusterError(
+            f"the scheduler misses {error.name}: install this overspill where it runs, as where its workers do"
+        ) from error
 
 
 def _plugins(states: dict[str, WorkerState]) -> list[TilePlugin]:

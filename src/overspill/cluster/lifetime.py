@@ -179,9 +179,8 @@ def _attach(
         resources = attached.budgets(states, gpu, memory, device_memory)
         if resources.device == "cuda":
             resources = replace(resources, network=network.of_attached(next(iter(states))))
-        with attached.configured(client, states, _plugin(resources), replace=memory is not None), ExitStack() as stack:
-            if resources.device == "cuda":
-                stack.enter_context(attached.placing(client))
+            attached.place_products(client)
+        with attached.configured(client, states, _plugin(resources), replace=memory is not None):
             yield client, resources
 
 

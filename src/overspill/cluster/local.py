@@ -177,7 +177,8 @@ def _start(chosen: type[LocalCluster], keywords: Mapping[str, Any]) -> LocalClus
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        raise ClusterError(f"{chosen.__name__} did not start: {cause or type(cause).__name__}") from error
+        over_ucxx = "; protocol='tcp' does without UCXX" if str(keywords.get("protocol")).startswith("ucx") else ""
+        raise ClusterError(f"{chosen.__name__} did not start: {cause or type(cause).__name__}{over_ucxx}") from error
 
 
 def _stop(cluster: SpecCluster) -> None:

@@ -30,11 +30,14 @@ Left to itself it keeps such memory mapped, while we give it back to the device 
 RMM's pools, which never give anything back, are what its cache is made for.
 """
 
-BY_ITSELF = "UCXX: from GPU to GPU"
-"""What people are told where nobody asked for anything else."""
+GPU_TO_GPU = "UCXX: from GPU to GPU"
+"""What people are told of the network that needs no way through the host."""
 
-GREETING_NBYTES = 32 * 2**20
-"""Enough to be carried as large chunks are."""
+GREETING_NBYTES = 4 * 2**20
+"""Enough to be carried as large chunks are, and little beside any budget."""
+
+INTRODUCTION_S = 60.0
+"""Seconds after which workers that have not reached each other will not."""
 
 _TRANSPORTS = ("enable_tcp_over_ucx", "enable_infiniband", "enable_nvlink")
 _SCHEMES = ("ucx", "ucxx")
@@ -82,8 +85,8 @@ def of_started(address: str, gpus: int) -> str:
     """
     name, found = _name(address), by_machine(gpus, missing(NEEDED_BY_GPUS))
     if name == "UCXX":
-        return BY_ITSELF
-    return found if name == "TCP" and found != BY_ITSELF else f"{name}: as asked for"
+        return GPU_TO_GPU
+    return found if name == "TCP" and found != GPU_TO_GPU else f"{name}: as asked for"
 
 
 def of_attached(address: str) -> str:
@@ -109,20 +112,32 @@ def by_machine(gpus: int, absent: Sequence[str]) -> str:
     """
     if gpus < 2:
         return "TCP: one GPU"
-    return f"TCP: {absent[0]} is not installed" if absent else BY_ITSELF
+    return f"TCP: {absent[0]} is not installed" if absent else GPU_TO_GPU
 
 
 def introduce(client: Client) -> None:
     """Let workers that talk over UCXX fetch a chunk from each other's GPU.
 
     Connections, and a peer's GPU, take UCXX a second to make out, which the first computation would wait for.
+
+    Raises
+    ------
+    ClusterError
+        If they do not reach each other.
     """
     workers = [address for address in client.ncores() if _is_ucxx(address)]
     if not workers:
         return
-    chunks = [client.submit(_on_gpu, GREETING_NBYTES, workers=[worker], pure=False) for worker in workers]
-    wait(chunks)
-    client.gather([client.submit(len, chunks, workers=[worker], pure=False) for worker in workers])
+    greetings = [client.submit(_on_gpu, GREETING_NBYTES, workers=[worker], pure=False) for worker in workers]
+    answers = [client.submit(len, greetings, workers=[worker], pure=False) for worker in workers]
+    try:
+        wait(answers, INTRODUCTION_S)
+    except TimeoutError:
+        raise ClusterError(
+            f"{len(workers)} workers did not reach each other's GPUs over UCXX in {INTRODUCTION_S:.0f} s: see what UCX "
+            f"says with UCX_LOG_LEVEL=info, or pass protocol='tcp'"
+        ) from None
+    client.gather(answers)
 
 
 def _on_gpu(nbytes: int) -> Any:

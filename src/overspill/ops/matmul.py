@@ -108,7 +108,6 @@ def matmul(
         b2[:, None] if b.ndim == 1 else b2,
         dtype,
         residence,
-        on_device,
         resources,
         chunks,
     )
@@ -145,7 +144,6 @@ def _matmul_2d(
     b: da.Array,
     dtype: np.dtype[Any],
     residence: Literal["host", "device"],
-    on_device: bool,
     resources: Resources,
     chunks: Any,
 ) -> da.Array:
@@ -158,7 +156,8 @@ def _matmul_2d(
     same = a.name == b.name
     sources = [_source(a)] * 2 if same else [_source(x) for x in (a, b)]
     left, right = (source.operand for source in sources)
-    plan = plan_matmul(left, right, dtype.name, resources, same=same, on_device=on_device, chunks=tiles)
+    keep_on_device = residence == "device"
+    plan = plan_matmul(left, right, dtype.name, resources, same=same, keep_on_device=keep_on_device, chunks=tiles)
     held = [
         source.array if backend.residence_of(source.array._meta) == "device" else to_host(source.array)
         for source in sources
@@ -166,7 +165,7 @@ def _matmul_2d(
     # What the tasks depend on, not what they are predicted to cost, which differs between machines.
     followed = plan.rows, plan.columns, plan.panels, plan.hold_a, plan.hold_b, plan.side
     name = f"{PRODUCT_NAME}-{tokenize(a.name, b.name, followed, residence)}"
-    mapping = _tasks(name, sources, held, plan, keep_on_device=residence == "device")
+    mapping = _tasks(name, sources, held, plan, keep_on_device=keep_on_device)
     dependencies: list[Any] = [x for x, hold in zip(held, (plan.hold_a, plan.hold_b), strict=True) if hold]
     layer = ProductLayer(mapping, plan, f"product-{tokenize(a.name, b.name)}")
     graph = HighLevelGraph.from_collections(name, layer, dependencies=dependencies)

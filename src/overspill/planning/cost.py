@@ -32,7 +32,7 @@ class Traffic:
     largest_tile
         Share of the result that the largest tile is, 0 to 1.
     panel_width
-        Of the widest K panel, in elements.
+        Of a K panel, on average, in elements.
     first_panel, last_panel
         Shares of K that these panels are, 0 to 1.
     last_band
@@ -47,7 +47,7 @@ class Traffic:
     recomputed_nbytes: int
     prepared_nbytes: int
     largest_tile: float
-    panel_width: int
+    panel_width: float
     first_panel: float
     last_panel: float
     last_band: float

@@ -5,7 +5,7 @@ from heapq import heapreplace
 
 from overspill.planning.cost import overlapped
 from overspill.planning.one_pass import Pass
-from overspill.planning.resources import Resources
+from overspill.planning.resources import Rates, Resources
 
 SCHEDULED_PER_S = 4000
 """Tasks that Dask's scheduler hands out in a second, to all workers together."""
@@ -31,8 +31,8 @@ def elapsed(works: Sequence[Pass], resources: Resources) -> tuple[float, str]:
     """Seconds until all of `works` are done, and what takes the time, a key of `BOUNDS`.
 
     Each task goes to the worker, or on CPUs to the core, that is free first. A core does one thing after the other. On
-    a GPU both directions of the link, memory and arithmetic overlap, as far as there are several tasks at a time: the
-    first one's upload and the last one's download nothing hides.
+    a GPU both directions of the link, memory and arithmetic overlap, as far as there are several tasks at a time, and
+    the link carries both at once: the first one's upload and the last one's download nothing hides.
 
     Examples
     --------
@@ -55,7 +55,8 @@ def elapsed(works: Sequence[Pass], resources: Resources) -> tuple[float, str]:
         counts[lane] += 1
         for name, each in seconds.items():
             spent[lane][name] += each if name in ON_DEVICE else each / at_a_time
-    busiest_s, busiest = max((_lane_s(spent[lane], counts[lane], at_a_time), lane) for lane in range(lanes))
+    rates = resources.rates
+    busiest_s, busiest = max((_lane_s(spent[lane], counts[lane], at_a_time, rates), lane) for lane in range(lanes))
     scheduled_s = len(works) / SCHEDULED_PER_S
     if scheduled_s > busiest_s:
         return scheduled_s, "tasks"
@@ -78,9 +79,10 @@ def spending(work: Pass, resources: Resources) -> dict[str, float]:
     }
 
 
-def _lane_s(spent: Mapping[str, float], count: int, at_a_time: int) -> float:
+def _lane_s(spent: Mapping[str, float], count: int, at_a_time: int, rates: Rates) -> float:
     serial_s = sum(spent.values())
     if at_a_time == 1:
         return serial_s
-    steady_s = overlapped(*spent.values())
+    crossing_nbytes = spent["upload"] * rates.upload_per_s + spent["download"] * rates.download_per_s
+    steady_s = max(overlapped(*spent.values()), crossing_nbytes / rates.both_ways_per_s)
     return steady_s + (serial_s - steady_s) / max(1, count)

@@ -115,15 +115,14 @@ def even(size: int, limit: int) -> tuple[int, ...]:
 
 
 def bands(rows: int, columns: int, elements: int = BAND_ELEMENTS) -> tuple[int, ...]:
-    """Heights of bands of about `elements`, the last one halved: nobody works while that one is brought away.
+    """Heights of bands of at most `elements`, the last one halved: nobody works while that one is brought away.
 
     Examples
     --------
     >>> bands(1000, 10, 4000), bands(100, 10, 4000)
-    ((400, 400, 100, 100), (50, 50))
+    ((250, 250, 250, 125, 125), (50, 50))
     """
-    height = max(1, elements // columns)
-    *others, last = (height,) * (rows // height) + ((rows % height,) if rows % height else ())
+    *others, last = even(rows, max(1, elements // columns))
     return (*others, last - last // 2, last // 2) if last > 1 else (*others, last)
 
 

@@ -38,7 +38,7 @@ def plan_matmul(
     resources: Resources,
     *,
     same: bool = False,
-    on_device: bool = False,
+    keep_on_device: bool = False,
     chunks: tuple[Chunks, Chunks] | None = None,
 ) -> MatmulPlan:
     """The fastest plan for ``a @ b`` within `resources`.
@@ -53,8 +53,8 @@ def plan_matmul(
         Workers, budgets and rates.
     same
         Whether `a` and `b` are one array, which is held for both sides or for neither.
-    on_device
-        Whether operands or result live on the GPUs, which settles the side.
+    keep_on_device
+        Whether the result stays on the GPUs; that, as operands there, settles the side.
     chunks
         Output tile sizes along each axis, when they are given instead of chosen.
 
@@ -65,11 +65,11 @@ def plan_matmul(
     """
     pair = Pair(a, b, same)
     panels = lru_cache(maxsize=PANELS_KEPT)(partial(candidates.panels, pair))
-    problem = _Problem(pair, dtype, candidates.tilings(pair, chunks), panels)
+    problem = _Problem(pair, dtype, keep_on_device, candidates.tilings(pair, chunks), panels)
     on_cpu = replace(resources, device="cpu", rates=resources.host_rates)
     if resources.device == "cpu":
         return _best(problem, on_cpu, "no GPU among the workers")
-    if on_device:
+    if keep_on_device or a.on_device or b.on_device:
         plan = _best(problem, resources, "the data lives on the GPUs")
         itemsize = arithmetic(dtype, "cuda").itemsize
         return replace(plan, fetched_nbytes=fetched_nbytes(pair, plan.rows, plan.columns, itemsize, resources.workers))
@@ -90,6 +90,7 @@ class _Problem:
 
     pair: Pair
     dtype: str
+    keep_on_device: bool
     tilings: Sequence[tuple[Cut, Cut]]
     panels: Callable[[int], Chunks]
 
@@ -130,8 +131,7 @@ def _fit(
         return None
     in_memory = resources.device == "cuda" and hold_a and hold_b  # a streamed chunk cut once more would have to be kept
     panels = candidates.narrow_first(problem.panels(width)) if in_memory else problem.panels(width)
-    widest = max(panels)
-    peaks = space.peaks(widest, result=m * n)
+    peaks = space.peaks(max(panels), result=m * n)
     if not peaks:
         return None
     read = {"disk": 0, "recompute": 0}
@@ -139,19 +139,22 @@ def _fit(
         read[a.reread] += per_element.itemsize * k * rows.read * len(columns.sizes)
     if not hold_b and b.reread:
         read[b.reread] += per_element.itemsize * k * columns.read * len(rows.sizes)
+    panels_nbytes = [per_element.itemsize * k * m * len(columns.sizes), per_element.itemsize * k * n * len(rows.sizes)]
+    result_nbytes = per_element.itemsize * m * n
+    in_bands = not problem.keep_on_device and per_element.rate != "integer"
     traffic = cost.Traffic(
         tasks=len(rows.sizes) * len(columns.sizes),
         flop=per_element.flop * m * n * k,
-        uploaded_nbytes=per_element.itemsize * k * (m * len(columns.sizes) + n * len(rows.sizes)),
-        downloaded_nbytes=per_element.itemsize * m * n,
+        uploaded_nbytes=sum(nbytes for x, nbytes in zip((a, b), panels_nbytes, strict=True) if not x.on_device),
+        downloaded_nbytes=0 if problem.keep_on_device else result_nbytes,
         read_nbytes=read["disk"],
         recomputed_nbytes=read["recompute"],
         prepared_nbytes=per_element.itemsize * sum(x.size for x in pair.held(hold_a, hold_b) if not x.made),
         largest_tile=space.tile / (m * n),
-        panel_width=widest,
+        panel_width=k / len(panels),
         first_panel=panels[0] / k,
         last_panel=panels[-1] / k,
-        last_band=bands(rows.largest, columns.largest)[-1] / rows.largest,
+        last_band=bands(rows.largest, columns.largest)[-1] / rows.largest if in_bands else 1.0,
     )
     product_s, bound = cost.predict(traffic, resources, per_element.rate)
     prepare_s = cost.prepare_s(traffic, resources)
@@ -170,8 +173,8 @@ def _fit(
         flop=traffic.flop,
         read_nbytes=traffic.read_nbytes,
         recomputed_nbytes=traffic.recomputed_nbytes,
-        uploaded_nbytes=traffic.uploaded_nbytes,
-        downloaded_nbytes=traffic.downloaded_nbytes,
+        uploaded_nbytes=sum(panels_nbytes),
+        downloaded_nbytes=result_nbytes,
         peak_device_nbytes=peaks.device_nbytes,
         driver_nbytes=peaks.driver_nbytes,
         fetched_nbytes=0,
