@@ -20,6 +20,7 @@ RATES = {
         "gemm_flop_per_s": {"float64": 5e10},
         "upload_per_s": 9e9,
         "download_per_s": 9e9,
+        "both_ways_per_s": 9e9,
         "disk_per_s": 2e9,
         "recompute_per_s": 5e8,
         "memory_per_s": 6e9,
