@@ -139,13 +139,13 @@ def _fit(
         read[a.reread] += per_element.itemsize * k * rows.read * len(columns.sizes)
     if not hold_b and b.reread:
         read[b.reread] += per_element.itemsize * k * columns.read * len(rows.sizes)
-    panels_nbytes = [per_element.itemsize * k * m * len(columns.sizes), per_element.itemsize * k * n * len(rows.sizes)]
     result_nbytes = per_element.itemsize * m * n
     in_bands = not problem.keep_on_device and per_element.rate != "integer"
     traffic = cost.Traffic(
         tasks=len(rows.sizes) * len(columns.sizes),
         flop=per_element.flop * m * n * k,
-        uploaded_nbytes=sum(nbytes for x, nbytes in zip((a, b), panels_nbytes, strict=True) if not x.on_device),
+        # Panels of chunks on GPUs are copied too, and cross from one to another first: not to be had for nothing.
+        uploaded_nbytes=per_element.itemsize * k * (m * len(columns.sizes) + n * len(rows.sizes)),
         downloaded_nbytes=0 if problem.keep_on_device else result_nbytes,
         read_nbytes=read["disk"],
         recomputed_nbytes=read["recompute"],
@@ -173,7 +173,7 @@ def _fit(
         flop=traffic.flop,
         read_nbytes=traffic.read_nbytes,
         recomputed_nbytes=traffic.recomputed_nbytes,
-        uploaded_nbytes=sum(panels_nbytes),
+        uploaded_nbytes=traffic.uploaded_nbytes,
         downloaded_nbytes=result_nbytes,
         peak_device_nbytes=peaks.device_nbytes,
         driver_nbytes=peaks.driver_nbytes,
