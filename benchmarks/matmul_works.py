@@ -208,13 +208,13 @@ WORKS: dict[str, dict[str, Work]] = {
     "host": {
         "overspill": on_host,
         "cuBLASXt": matmul_peers.cublasxt_product,
-        "stock dask, TCP": partial(stock, cluster=contenders.stock, spilling=True),
-        "stock dask, UCXX and RMM": partial(stock, cluster=contenders.stock_with_ucxx, spilling=True),
+        "stock dask on TCP": partial(stock, cluster=contenders.stock, spilling=True),
+        "stock dask on UCXX and RMM": partial(stock, cluster=contenders.stock_with_ucxx, spilling=True),
     },
     "device": {
         "overspill": on_device,
-        "stock dask, TCP": partial(stock, cluster=contenders.stock, spilling=False),
-        "stock dask, UCXX and RMM": partial(stock, cluster=contenders.stock_with_ucxx, spilling=False),
+        "stock dask on TCP": partial(stock, cluster=contenders.stock, spilling=False),
+        "stock dask on UCXX and RMM": partial(stock, cluster=contenders.stock_with_ucxx, spilling=False),
         "jax": matmul_peers.jax_sharded,
     },
     "one": {
@@ -225,7 +225,7 @@ WORKS: dict[str, dict[str, Work]] = {
     "large": {"overspill": partial(on_host, device_nbytes=SMALL_NBYTES)},
     "types": {f"overspill, {dtype}": partial(of_type, dtype=dtype) for dtype in TYPES},
     "scaling": {},
-    "killed": {"overspill": killed, "stock dask, TCP": stock_killed},
+    "killed": {"overspill": killed, "stock dask on TCP": stock_killed},
     "peak": {dtype: partial(peak, dtype=dtype) for dtype in ("float64", *TYPES)},
 }
 """Contenders by work; those that scale depend on how many GPUs there are."""

@@ -214,7 +214,7 @@ def test_who_competes() -> None:
 
 
 def test_some_may_be_asked_for() -> None:
-    benchmark, names = module("matmul_gpu"), ["overspill", "stock dask, TCP", "stock dask, UCXX and RMM", "jax"]
+    benchmark, names = module("matmul_gpu"), ["overspill", "stock dask on TCP", "stock dask on UCXX and RMM", "jax"]
     for given, asked_for in (([], names), (["--who", "jax,overspill"], names[::3]), (["--who", "stock"], names[1:3])):
         assert benchmark.asked_for(benchmark.parser().parse_args(given), names) == asked_for
 
@@ -259,7 +259,7 @@ def test_slow_products_are_repeated_less() -> None:
 
 
 def test_who_is_not_installed_is_a_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    benchmark, contender = module("matmul_gpu"), "stock dask, UCXX and RMM"
+    benchmark, contender = module("matmul_gpu"), "stock dask on UCXX and RMM"
     monkeypatch.setattr(backend, "gpus", lambda: (backend.GPU("slide rule", 2**30),))
     monkeypatch.setitem(sys.modules, "distributed_ucxx", None)
     monkeypatch.setitem(sys.modules, "rmm", types.ModuleType("rmm"))
@@ -276,13 +276,13 @@ def test_what_is_told_and_drawn() -> None:
     outcomes = {
         "overspill": found(0.08, **peak, **plan),
         "jax": found(0.07),
-        "stock dask, TCP": {"failed": "took longer than 1 s\nand more"},
+        "stock dask on TCP": {"failed": "took longer than 1 s\nand more"},
     }
     line = module("matmul_gpu").line
     told = "device overspill 4096 0.16 0.080 1.7 0.859 0.100 s, 1 GiB of 2 GiB planned on a GPU"
     assert " ".join(line("device", "overspill", outcomes).split()) == told
     assert line("device", "jax", outcomes).split()[-2:] == ["2.0", "0.982"]
-    assert line("device", "stock dask, TCP", outcomes).endswith("took longer than 1 s")
+    assert line("device", "stock dask on TCP", outcomes).endswith("took longer than 1 s")
     (panel,) = module("panels").read("matmul_gpu_4", {"outcomes": {"device": outcomes}})
     assert panel.unit == "TFLOP/s" and panel.line.value == 2.0
     assert [row.contender for row in panel.rows] == list(outcomes) and panel.rows[0].predicted_s == 0.1
