@@ -8,10 +8,11 @@ from typing import Any
 import dask
 import numpy as np
 import pytest
-from distributed import Client, Future, LocalCluster, Scheduler, wait
+from distributed import Client, Future, Scheduler, wait
 from distributed.active_memory_manager import ReduceReplicas, RetireWorker
 from distributed.core import Status
 
+from in_process import in_process
 from overspill.cluster import Cluster, cluster, copies
 from overspill.cluster.copies import ROOM, KeepCopies
 
@@ -33,15 +34,7 @@ def workers(**settings: Any) -> Iterator[Client]:
     """Three workers of two threads in this process, with these settings of Dask's manager."""
     with (
         dask.config.set({f"{MANAGER}.{name}": value for name, value in {"interval": "1h", **settings}.items()}),
-        LocalCluster(
-            n_workers=3,
-            threads_per_worker=2,
-            processes=False,
-            dashboard_address=None,
-            scheduler_kwargs={"dashboard_address": ":0"},
-            memory_limit=0,
-        ) as started,
-        Client(started) as client,
+        in_process(3, 2) as client,
     ):
         yield client
 

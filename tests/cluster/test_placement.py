@@ -11,10 +11,11 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster, futures_of, wait
+from distributed import Client, futures_of, wait
 
 import overspill as osp
 from cases import assert_product, matrix
+from in_process import in_process
 from overspill.cluster import Cluster, attached, cluster
 from overspill.cluster.placement import ProductPlacement
 from overspill.errors import ClusterError
@@ -31,17 +32,7 @@ opened = threading.Event()
 @contextmanager
 def four_workers() -> Iterator[Client]:
     """Four workers of one thread in this process, whose scheduler has the plugin."""
-    with (
-        LocalCluster(
-            n_workers=4,
-            threads_per_worker=1,
-            processes=False,
-            dashboard_address=None,
-            scheduler_kwargs={"dashboard_address": ":0"},
-            memory_limit=0,
-        ) as started,
-        Client(started) as client,
-    ):
+    with in_process(4, 1) as client:
         client.register_plugin(ProductPlacement())
         yield client
 
