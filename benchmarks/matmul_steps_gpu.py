@@ -42,7 +42,7 @@ class Pipeline:
     turns: bool = True
     bands: bool = True
     narrowest_first_panel: int = candidates.NARROWEST_FIRST_PANEL
-    widest_panel: int = planning.WIDEST_PANEL["cuda"]
+    widest_panels: tuple[int, ...] = planning.WIDEST_PANELS["cuda"]
 
 
 PIPELINES = {
@@ -51,9 +51,10 @@ PIPELINES = {
     "the last panel in one piece": Pipeline(bands=False),
     "the first panel as wide as others": Pipeline(narrowest_first_panel=NEVER),
     "none of the three": Pipeline(turns=False, bands=False, narrowest_first_panel=NEVER),
-    "panels of 2048": Pipeline(widest_panel=2048),
-    "panels of 4096": Pipeline(widest_panel=4096),
-    "panels of 16384": Pipeline(widest_panel=16384),
+    "panels of 2048": Pipeline(widest_panels=(2048,)),
+    "panels of 4096": Pipeline(widest_panels=(4096,)),
+    "panels of 8192": Pipeline(widest_panels=(8192,)),
+    "panels of 16384": Pipeline(widest_panels=(16384,)),
 }
 
 
@@ -71,7 +72,8 @@ def main() -> None:
             for name in rotated(list(PIPELINES), repetition):
                 pipeline = PIPELINES[name]
                 candidates.NARROWEST_FIRST_PANEL = pipeline.narrowest_first_panel
-                planning.WIDEST_PANEL["cuda"] = pipeline.widest_panel
+                planning.WIDEST_PANELS["cuda"] = pipeline.widest_panels
+                planning._planned.cache_clear()
                 client.run(choose, pipeline)
                 multiply(client, a, b, arguments.tile, at_rest)  # and make buffers, if the last one's do not do
                 c, elapsed_s = multiply(client, a, b, arguments.tile, at_rest)

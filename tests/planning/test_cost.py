@@ -15,7 +15,7 @@ EVEN = Traffic(
     prepared_nbytes=0,
     largest_tile=1 / 8,
     panel_width=10**9,
-    first_panel=1.0,
+    first_panels=(1.0,),
     last_panel=1.0,
     last_band=1.0,
 )
@@ -64,7 +64,7 @@ def test_a_task_alone_on_its_gpu_goes_up_then_multiplies_then_goes_down(threads:
 
 def test_tasks_side_by_side_share_the_link_both_ways() -> None:
     nbytes = 4 * 10**12
-    both = replace(EVEN, uploaded_nbytes=nbytes, downloaded_nbytes=nbytes, first_panel=0.0)
+    both = replace(EVEN, uploaded_nbytes=nbytes, downloaded_nbytes=nbytes, first_panels=(0.0,))
     gpu = replace(resources("cuda", threads=2), rates=replace(GPU_RATES, both_ways_per_s=5e10, task_s=0.0))
     assert predict(both, gpu, "float64")[0] > 2 * nbytes / 5e10
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cases import cuts, resources
+from cases import GPU_RATES, cuts, resources
 from overspill.errors import MemoryBudgetError
 from overspill.planning.arithmetic import SUPPORTED, arithmetic
 from overspill.planning.grid import bounds, cover, intervals
@@ -269,3 +269,21 @@ def test_gpus_get_even_shares_of_a_large_product(n: int, workers: int) -> None:
     work = [rows * columns for rows in plan.rows for columns in plan.columns]
     shares = [sum(work[first::workers]) for first in range(workers)]
     assert max(shares) <= 1.05 * n * n / workers
+
+
+def test_a_product_is_planned_once() -> None:
+    def plan() -> MatmulPlan:
+        whole = Operand((4096,) * 4, (4096,) * 4, made=True)
+        return plan_matmul(whole, whole, "float64", resources("cuda", device_nbytes=2**36), same=True)
+
+    assert plan() is plan()
+
+
+@pytest.mark.parametrize(("n", "tile", "widest"), [(65536, 32768, 16384), (32768, 16384, 8192)])
+def test_panels_are_as_wide_as_pays(n: int, tile: int, widest: int) -> None:
+    """Wide ones hide the way down of a large tile; those of a smaller one would wait for each other at first."""
+    four = replace(GPU_RATES, upload_per_s=35e9, download_per_s=23e9, both_ways_per_s=32e9)
+    whole = Operand((8192,) * (n // 8192), (8192,) * (n // 8192), made=True)
+    given = replace(resources("cuda", workers=4, threads=2, device_nbytes=2**37), rates=four)
+    plan = plan_matmul(whole, whole, "float64", given)
+    assert (max(plan.rows), max(plan.columns), max(plan.panels)) == (tile, tile, widest)

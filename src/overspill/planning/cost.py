@@ -1,5 +1,6 @@
 """How long a product takes: its traffic over the rates, overlapped as the streams overlap it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from overspill.planning.resources import Resources
@@ -33,8 +34,10 @@ class Traffic:
         Share of the result that the largest tile is, 0 to 1.
     panel_width
         Of a K panel, on average, in elements.
-    first_panel, last_panel
-        Shares of K that these panels are, 0 to 1.
+    first_panels
+        Shares of K that the panels are, 0 to 1, up to the first of full width.
+    last_panel
+        Share of K that the last panel is.
     last_band
         Share of the largest tile that is brought away when nothing is multiplied any more, 0 to 1.
     """
@@ -48,7 +51,7 @@ class Traffic:
     prepared_nbytes: int
     largest_tile: float
     panel_width: float
-    first_panel: float
+    first_panels: tuple[float, ...]
     last_panel: float
     last_band: float
 
@@ -90,10 +93,10 @@ def predict(traffic: Traffic, resources: Resources, rate: str) -> tuple[float, s
     download_s = share * traffic.downloaded_nbytes / rates.download_per_s
     if download_s > spent[bound]:
         bound = "link"
-    first_panel_s = spent["link"] / rounds * traffic.first_panel
+    start_s = starting(spent["link"] / rounds, spent["compute"] / rounds, traffic.first_panels)
     # The bands of a tile's last panel go down while others are multiplied.
     hidden_s = spent["compute"] / rounds * traffic.last_panel * (1 - traffic.last_band)
-    edges_s = first_panel_s + max(tile_s * traffic.last_band, tile_s - hidden_s)
+    edges_s = start_s + max(tile_s * traffic.last_band, tile_s - hidden_s)
     if alone:
         return overlapped(*spent.values()) + rounds * (edges_s + rates.task_s), bound
     return overlapped(*spent.values(), download_s) + edges_s + rounds * rates.task_s, bound
@@ -102,6 +105,30 @@ def predict(traffic: Traffic, resources: Resources, rate: str) -> tuple[float, s
 def prepare_s(traffic: Traffic, resources: Resources) -> float:
     """Seconds until the held operands are made, on all slots at once."""
     return traffic.prepared_nbytes / (resources.rates.recompute_per_s * resources.workers * resources.threads)
+
+
+def starting(link_s: float, compute_s: float, shares: Sequence[float]) -> float:
+    """Seconds that a tile's first panels take beyond those of what bounds it.
+
+    A product waits for the upload of its panels, which waits for the product two before, whose buffers they take.
+
+    Parameters
+    ----------
+    link_s, compute_s
+        What the whole tile takes of each.
+    shares
+        Of K, for each of the panels.
+
+    Examples
+    --------
+    >>> starting(1.0, 2.0, (0.25,)), starting(1.0, 1.5, (0.25, 0.5))
+    (0.25, 0.375)
+    """
+    up = done = done_before = 0.0
+    for share in shares:
+        up = max(up, done_before) + link_s * share
+        done_before, done = done, max(done, up) + compute_s * share
+    return done - max(link_s, compute_s) * sum(shares)
 
 
 def overlapped(*seconds: float) -> float:

@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 
 from overspill.errors import MemoryBudgetError
 from overspill.planning import candidates, cost, footprint
-from overspill.planning.arithmetic import Arithmetic, arithmetic
+from overspill.planning.arithmetic import arithmetic
 from overspill.planning.grid import Cut, bands
 from overspill.planning.matmul_plan import MatmulPlan
 from overspill.planning.operands import Chunks, Operand, Pair
@@ -20,12 +20,22 @@ from overspill.planning.refusal import refusal
 from overspill.planning.resources import Resources
 from overspill.units import format_seconds
 
-WIDEST_PANEL = {"cpu": 2048, "cuda": 8192}
-"""K panels wider than this gain nothing and cost buffers."""
+WIDEST_PANELS = {"cpu": (2048,), "cuda": (16384, 8192, 4096)}
+"""Widths that K panels have at most, each to be tried. While a GPU multiplies the last panel the tile goes down, best
+behind a wide one; the panels at the beginning wait less for each other if they need not grow as wide."""
+
+WIDEST_KEPT_PANELS = (8192,)
+"""The same where the result stays on the GPU, beside data that needs the room."""
 
 NEARLY = 1.02
 """Among plans within this factor of the fastest the one with the smallest tiles is taken: less memory, less lost when a
 worker dies, and a progress bar that moves."""
+
+CLOSE = 1.1
+"""Tilings whose plan takes longer than the fastest by more than this factor are not tried with other panels."""
+
+PLANS_KEPT = 64
+"""That are remembered: planning takes about a hundredth of a product of seconds, and products are often repeated."""
 
 PANELS_KEPT = 512
 """Widths whose panels are remembered while a product is planned: most candidates share theirs with another."""
@@ -63,13 +73,19 @@ def plan_matmul(
     MemoryBudgetError
         If no tiling fits the budgets.
     """
-    pair = Pair(a, b, same)
+    return _planned(Pair(a, b, same), dtype, resources, keep_on_device, chunks)
+
+
+@lru_cache(maxsize=PLANS_KEPT)
+def _planned(
+    pair: Pair, dtype: str, resources: Resources, keep_on_device: bool, chunks: tuple[Chunks, Chunks] | None
+) -> MatmulPlan:
     panels = lru_cache(maxsize=PANELS_KEPT)(partial(candidates.panels, pair))
     problem = _Problem(pair, dtype, keep_on_device, candidates.tilings(pair, chunks), panels)
     on_cpu = replace(resources, device="cpu", rates=resources.host_rates)
     if resources.device == "cpu":
         return _best(problem, on_cpu, "no GPU among the workers")
-    if keep_on_device or a.on_device or b.on_device:
+    if keep_on_device or pair.a.on_device or pair.b.on_device:
         plan = _best(problem, resources, "the data lives on the GPUs")
         itemsize = arithmetic(dtype, "cuda").itemsize
         return replace(plan, fetched_nbytes=fetched_nbytes(pair, plan.rows, plan.columns, itemsize, resources.workers))
@@ -97,15 +113,22 @@ class _Problem:
 
 def _best(problem: _Problem, resources: Resources, reason: str) -> MatmulPlan:
     per_element = arithmetic(problem.dtype, resources.device)
-    plans: list[MatmulPlan] = []
+    limit, *others = WIDEST_KEPT_PANELS if problem.keep_on_device else WIDEST_PANELS[resources.device]
+    found: list[tuple[MatmulPlan, footprint.Space]] = []
     for holding in candidates.holdings(problem.pair, per_element.itemsize, resources):
         for tiling in problem.tilings:
-            if plan := _fit(problem, per_element, resources, reason, holding, tiling):
-                plans.append(plan)
-        if any(plan.hold_result for plan in plans):
+            space = footprint.Space(per_element, resources, problem.pair, *holding, *tiling)
+            if plan := _fit(problem, space, reason, limit):
+                found.append((plan, space))
+        if any(plan.hold_result for plan, _ in found):
             break  # all fits in memory: making a chunk twice gains nothing
-    if not plans:
+    if not found:
         raise MemoryBudgetError(refusal(problem.pair, problem.dtype, per_element, resources, problem.tilings))
+    close_s = CLOSE * min(plan.predicted_s for plan, _ in found)
+    narrower = (
+        _fit(problem, space, reason, other) for plan, space in found for other in others if plan.predicted_s <= close_s
+    )
+    plans = [*(plan for plan, _ in found), *filter(None, narrower)]
     fastest = min(plans, key=lambda plan: plan.predicted_s)
     # Making the operands takes its time whatever the tiles: it must not blur what tells tilings apart.
     longest_s = fastest.prepare_s + NEARLY * (fastest.predicted_s - fastest.prepare_s)
@@ -113,20 +136,13 @@ def _best(problem: _Problem, resources: Resources, reason: str) -> MatmulPlan:
     return min(near, key=lambda plan: (max(plan.rows) * max(plan.columns), plan.predicted_s))
 
 
-def _fit(
-    problem: _Problem,
-    per_element: Arithmetic,
-    resources: Resources,
-    reason: str,
-    holding: tuple[bool, bool],
-    tiling: tuple[Cut, Cut],
-) -> MatmulPlan | None:
-    """The plan for one tiling, with the widest panels that fit; None where none do."""
+def _fit(problem: _Problem, space: footprint.Space, reason: str, limit: int) -> MatmulPlan | None:
+    """The plan for one tiling, with the widest panels up to `limit` that fit; None where none do."""
     pair, a, b = problem.pair, problem.pair.a, problem.pair.b
-    (hold_a, hold_b), (rows, columns) = holding, tiling
+    per_element, resources, rows, columns = space.per_element, space.resources, space.rows, space.columns
+    hold_a, hold_b = space.hold_a, space.hold_b
     m, n, k = a.row_bounds[-1], b.column_bounds[-1], pair.k
-    space = footprint.Space(per_element, resources, pair, hold_a, hold_b, rows, columns)
-    width = space.widest_panel(min(k, WIDEST_PANEL[resources.device]))
+    width = space.widest_panel(min(k, limit))
     if width < min(k, candidates.NARROWEST_PANEL):
         return None
     in_memory = resources.device == "cuda" and hold_a and hold_b  # a streamed chunk cut once more would have to be kept
@@ -152,7 +168,7 @@ def _fit(
         prepared_nbytes=per_element.itemsize * sum(x.size for x in pair.held(hold_a, hold_b) if not x.made),
         largest_tile=space.tile / (m * n),
         panel_width=k / len(panels),
-        first_panel=panels[0] / k,
+        first_panels=tuple(panel / k for panel in panels[: panels.index(max(panels)) + 1]),
         last_panel=panels[-1] / k,
         last_band=bands(rows.largest, columns.largest)[-1] / rows.largest if in_bands else 1.0,
     )

@@ -43,6 +43,10 @@ class Rates:
     task_s: float
     source: str
 
+    def __hash__(self) -> int:
+        """Of what tells most rates apart; mappings have none."""
+        return hash((self.source, self.upload_per_s, self.memory_per_s, self.task_s))
+
 
 @dataclass(frozen=True, slots=True)
 class Resources:
