@@ -51,6 +51,7 @@ def four_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
         ("tcp", {"n_workers": 1}, {}),
         ("tcp", {"n_workers": 2}, UCX),
         ("tcp", {"CUDA_VISIBLE_DEVICES": "1"}, {}),
+        ("tcp", {"CUDA_VISIBLE_DEVICES": 2}, {}),
         ("tcp", {"CUDA_VISIBLE_DEVICES": [0, 3]}, UCX),
         ("tcp", {"security": True}, {}),
         ("tcp", {"protocol": "tcp"}, {}),

@@ -83,9 +83,9 @@ def of_started(address: str, gpus: int) -> str:
     >>> of_started("ucx://127.0.0.1:34567", 4), of_started("tcp://127.0.0.1:34567", 1)
     ('UCXX: from GPU to GPU', 'TCP: one GPU')
     """
-    name, found = _name(address), by_machine(gpus, missing(NEEDED_BY_GPUS))
-    if name == "UCXX":
+    if (name := _name(address)) == "UCXX":
         return GPU_TO_GPU
+    found = by_machine(gpus, missing(NEEDED_BY_GPUS))
     return found if name == "TCP" and found != GPU_TO_GPU else f"{name}: as asked for"
 
 
@@ -187,7 +187,9 @@ def _gpus(keywords: Mapping[str, Any]) -> int:
     visible = keywords.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return len(backend.gpus())
-    return len(visible.split(",") if isinstance(visible, str) else visible)
+    if isinstance(visible, str):
+        visible = visible.split(",")
+    return len(visible) if isinstance(visible, Sequence) else 1  # nothing that dask-cuda takes: its words come later
 
 
 def _is_ucxx(address: str) -> bool:
