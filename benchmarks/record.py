@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from overspill import backend, machine
-from overspill.doctor.look import chosen
+from overspill.doctor.look import huge_pages
 from overspill.runs.manifest import packages
 
 PEERS = ("jax", *(name + cuda for name in ("rmm-", "distributed-ucxx-", "nvidia-cublas-") for cuda in ("cu12", "cu13")))
@@ -33,17 +33,9 @@ def where() -> dict[str, Any]:
         "cores": machine.cpu_count(),
         "gpus": [gpu.name for gpu in backend.gpus()],
         "kernel": platform.release(),
-        "huge_shared_pages": huge_shared_pages(),
+        "huge_shared_pages": huge_pages("shmem_enabled"),
         "versions": packages() | machine.installed(PEERS),
     }
-
-
-def huge_shared_pages() -> str:
-    """When the kernel makes huge pages of shared memory, which tiles are made of; empty where it does not tell."""
-    try:
-        return chosen(Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled").read_text())
-    except OSError:
-        return ""
 
 
 def spread(seconds: list[float]) -> str:

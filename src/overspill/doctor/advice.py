@@ -118,7 +118,7 @@ def _of_several(facts: Facts, extra: str) -> Iterator[str]:
             f"/dev/shm is {format_nbytes(facts.shm_nbytes)}, too small for NCCL and UCX between {_count(cuda)}: give "
             f"the container {format_nbytes(SHM_NBYTES)} (docker run --shm-size=1g) or more"
         )
-    if facts.huge_shared_pages in ("never", "deny"):
+    if facts.small_shared_pages:
         yield (
             f"the kernel makes shared memory of small pages only (shmem_enabled is {facts.huge_shared_pages}), so that "
             f"workers take several times as long to lock each other's tiles for their GPUs: as root, echo advise > "

@@ -132,3 +132,8 @@ class Facts:
     cuda: CUDAFacts
     versions: Mapping[str, str]
     disagreements: tuple[tuple[str, str, str], ...]
+
+    @property
+    def small_shared_pages(self) -> bool:
+        """Whether tiles cannot be made of huge pages, though the kernel knows them."""
+        return self.huge_shared_pages in ("never", "deny")

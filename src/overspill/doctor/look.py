@@ -6,6 +6,7 @@ import platform
 import resource
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 import dask
 import psutil
@@ -28,7 +29,6 @@ def look(folder: Path) -> Facts:
     """
     versions = packages.installed()
     memberships = _text("/proc/self/cgroup")
-    pages = "/sys/kernel/mm/transparent_hugepage"
     return Facts(
         system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         processor=machine.processor(),
@@ -40,8 +40,8 @@ def look(folder: Path) -> Facts:
         memory_limit_nbytes=memory_limit_nbytes(memberships),
         locked_nbytes=limited(resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]),
         shm_nbytes=psutil.disk_usage("/dev/shm").total if os.path.isdir("/dev/shm") else None,
-        huge_pages=chosen(_text(f"{pages}/enabled")),
-        huge_shared_pages=chosen(_text(f"{pages}/shmem_enabled")),
+        huge_pages=huge_pages("enabled"),
+        huge_shared_pages=huge_pages("shmem_enabled"),
         shared_memory=segment.supported(),
         folder=_folder(folder),
         cuda=_cuda(),
@@ -58,6 +58,11 @@ def spill_folder() -> Path:
 def limited(soft: int) -> int | None:
     """A limit of `resource.getrlimit`; None for none."""
     return None if soft == resource.RLIM_INFINITY else soft
+
+
+def huge_pages(setting: Literal["enabled", "shmem_enabled"]) -> str:
+    """When the kernel makes them, of a process's own memory or of shared memory; empty where it does not tell."""
+    return chosen(_text(f"/sys/kernel/mm/transparent_hugepage/{setting}"))
 
 
 def chosen(text: str) -> str:

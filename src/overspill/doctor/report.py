@@ -29,7 +29,7 @@ def fact_rows(facts: Facts) -> Iterator[tuple[str, str]]:
     sharing = "shared between processes" if facts.shared_memory else "not shared between processes"
     yield "tiles", f"{sharing}; locked memory {_limit(facts.locked_nbytes)}, {shm}"
     huge, shared = (each or "not told" for each in (facts.huge_pages, facts.huge_shared_pages))
-    faster = " (advise would let tiles be made faster)" if shared in ("never", "deny") else ""
+    faster = " (advise would let tiles be made faster)" if facts.small_shared_pages else ""
     yield "huge pages", f"{huge}, of shared memory {shared}{faster}"
     folder = facts.folder
     kind = f" ({folder.file_system})" if folder.file_system else ""

@@ -126,7 +126,10 @@ def _best(problem: _Problem, resources: Resources, reason: str) -> MatmulPlan:
         raise MemoryBudgetError(refusal(problem.pair, problem.dtype, per_element, resources, problem.tilings))
     close_s = CLOSE * min(plan.predicted_s for plan, _ in found)
     narrower = (
-        _fit(problem, space, reason, other) for plan, space in found for other in others if plan.predicted_s <= close_s
+        _fit(problem, space, reason, other)
+        for plan, space in found
+        for other in others
+        if plan.predicted_s <= close_s and other < max(plan.panels)
     )
     plans = [*(plan for plan, _ in found), *filter(None, narrower)]
     fastest = min(plans, key=lambda plan: plan.predicted_s)

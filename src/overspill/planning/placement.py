@@ -68,12 +68,8 @@ def fetched_nbytes(pair: Pair, rows: Chunks, columns: Chunks, itemsize: int, wor
         Number of GPUs, over which each operand is spread evenly.
     """
     owners = placed(product(range(len(rows)), range(len(columns))), workers)
-    touched: defaultdict[int, tuple[set[int], set[int]]] = defaultdict(lambda: (set(), set()))
-    for (i, j), worker in owners.items():
-        touched[worker][0].add(i)
-        touched[worker][1].add(j)
     most = 0
-    for of_a, of_b in touched.values():
+    for of_a, of_b in _touched(owners):
         needed = [(pair.a, sum(rows[i] for i in of_a)), (pair.b, sum(columns[j] for j in of_b))]
         elsewhere = [
             min(side * pair.k, operand.size - operand.size // workers) for operand, side in needed if operand.on_device
@@ -93,8 +89,13 @@ def _is_even(owners: dict[tuple[int, int], int], workers: int) -> bool:
 
 def _reach(owners: dict[tuple[int, int], int]) -> int:
     """Most rows and columns that one worker's tiles touch."""
-    rows, columns = defaultdict(set), defaultdict(set)
+    return max(len(rows) + len(columns) for rows, columns in _touched(owners))
+
+
+def _touched(owners: dict[tuple[int, int], int]) -> Iterable[tuple[set[int], set[int]]]:
+    """The rows, and the columns, of each worker's tiles."""
+    touched: defaultdict[int, tuple[set[int], set[int]]] = defaultdict(lambda: (set(), set()))
     for (i, j), worker in owners.items():
-        rows[worker].add(i)
-        columns[worker].add(j)
-    return max(len(rows[worker]) + len(columns[worker]) for worker in rows)
+        touched[worker][0].add(i)
+        touched[worker][1].add(j)
+    return touched.values()
