@@ -13,7 +13,7 @@ from distributed.active_memory_manager import ReduceReplicas, RetireWorker
 from distributed.core import Status
 
 from in_process import in_process
-from overspill.cluster import Cluster, cluster, copies
+from overspill.cluster import Cluster, cluster, copies, network
 from overspill.cluster.copies import ROOM, KeepCopies
 
 CHUNK_NBYTES = 2**16
@@ -207,6 +207,20 @@ def test_workers_retire_with_nothing_lost(three: Client, budget: int) -> None:
     assert [future.result().nbytes for future in (alone, copied)] == [CHUNK_NBYTES] * 2
     run_once(three)
     assert policies(three) == [KeepCopies]
+
+
+def test_chunks_are_fetched_together_as_far_as_a_budget_has_room(
+    three: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def limits(device_nbytes: int) -> set[float]:
+        three.run(lambda dask_worker: copies.fetch_several(dask_worker, device_nbytes))
+        return set(three.run(lambda dask_worker: dask_worker.state.transfer_message_bytes_limit).values())
+
+    (stock,) = limits(PLENTY)
+    assert stock < PLENTY
+    monkeypatch.setattr(network, "reaches_devices", lambda address: True)
+    assert limits(1) == {stock}
+    assert limits(128 * PLENTY) == {2 * PLENTY}
 
 
 def test_one_policy_takes_the_place_of_the_other(three: Client) -> None:

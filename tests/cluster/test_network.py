@@ -1,7 +1,10 @@
 """Which network is chosen between GPUs, what the cluster class is told of it, and what the plan says."""
 
+import os
 import sys
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -13,7 +16,7 @@ import overspill as osp
 from cases import resources
 from overspill import backend, memory
 from overspill.backend import GPU
-from overspill.cluster import Cluster, network
+from overspill.cluster import Cluster, cluster, network
 from overspill.cluster.network import keywords_for, of_attached, of_started, prepare, reaches_devices
 from overspill.errors import ClusterError
 from overspill.planning.resources import using
@@ -233,6 +236,24 @@ def test_workers_on_ucxx_are_introduced_to_each_other(two_workers: Cluster, monk
     network.introduce(client)
     after = client.run(received)
     assert all(after[worker] > before[worker] for worker in after)
+
+
+def test_a_worker_that_fails_at_once_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with cluster(n_workers=2, gpu=False, dashboard_address=None) as started:
+        monkeypatch.setattr(network, "_is_ucxx", lambda address: True)
+        monkeypatch.setattr(network, "_on_gpu", partial(_failing_once, tmp_path))
+        before = set(started.client.ncores())
+        network.introduce(started.client)
+        after = set(started.client.ncores())
+    assert len(after) == len(before) == 2 and after != before
+
+
+def _failing_once(folder: Path, nbytes: int) -> bytes:
+    try:
+        (folder / "failed").touch(exist_ok=False)
+    except FileExistsError:
+        return bytes(nbytes)
+    os._exit(1)
 
 
 def test_workers_that_do_not_reach_each_other_are_not_waited_for(

@@ -23,6 +23,18 @@ def test_a_tile_and_its_views_are_locked_and_ordinary_arrays_are_not() -> None:
     assert not pin(x[:0])
 
 
+def test_pages_are_made_without_being_locked() -> None:
+    from overspill.memory.pinning import is_locked, pin, populate
+
+    x = memory.empty((N,), float)
+    for made in (x, np.ones(N)):  # of ordinary arrays the system takes care
+        populate(made)
+        assert not is_locked(made)
+    assert pin(x)
+    populate(x)
+    assert is_locked(x[5:])
+
+
 def test_a_recycled_block_stays_locked() -> None:
     from overspill.memory.pinning import pin
 

@@ -151,6 +151,7 @@ def test_what_locks_pages_is_given_every_tile_as_it_is_made() -> None:
     memory.configure(pool_nbytes=2**30, lock_pages=given.append)
     x = counted()
     memory.empty((3,), float)  # too small for a tile
+    memory.empty((300, 200), float, lock=False)
     memory.configure(pool_nbytes=2**30)
     counted()
     assert [memory.is_tile(tile) and np.shares_memory(tile, x) for tile in given] == [True]

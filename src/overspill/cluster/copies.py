@@ -1,4 +1,4 @@
-"""Copies of chunks that a GPU fetched from another one stay there while it has room.
+"""Copies of chunks that a GPU fetches from another one: several come at a time, and stay while there is room.
 
 Dask's active memory manager drops them within seconds, once no task waits for them: the next product, or the next step
 of a solver, would fetch them again. It goes on as it was for all else:
@@ -19,6 +19,10 @@ from overspill.memory.store.tiers import MOST_HEADROOM
 ROOM = 1 - MOST_HEADROOM
 """Share of a worker's device budget that results and copies may fill together before copies are dropped: what the store
 leaves to them however much tasks ask for, so that it takes no result down for the sake of copies."""
+
+FETCHED_SHARE = 1 / 64
+"""Of a worker's device budget, what it asks a peer for at a time. With Dask's 50 MB, or one chunk that is larger, the
+first product in the memory of four H200s took 4.3 s instead of 3.8."""
 
 DEVICE_PACKAGES = ("cupy", "cupyx")
 """Where the types of chunks on a GPU come from."""
@@ -58,6 +62,13 @@ def keep(client: Client, device_nbytes: int) -> None:
     """Let GPUs keep what they fetch, in a budget of `device_nbytes` each, if chunks go from GPU to GPU."""
     if all(client.run(_sends_from_gpu).values()):
         client.run_on_scheduler(replace_policy, device_nbytes)
+
+
+def fetch_several(worker: Worker, device_nbytes: int) -> None:
+    """Let `worker` fetch as much at a time as suits its budget on a GPU, if chunks go from GPU to GPU."""
+    if _sends_from_gpu(worker):
+        limit = worker.state.transfer_message_bytes_limit
+        worker.state.transfer_message_bytes_limit = max(limit, FETCHED_SHARE * device_nbytes)
 
 
 def replace_policy(device_nbytes: int, dask_scheduler: Scheduler) -> None:

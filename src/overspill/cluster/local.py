@@ -42,6 +42,9 @@ LOST_TIMEOUT = "distributed.deploy.lost-worker-timeout"
 DASHBOARD_PAGE = "overspill.dashboard.preload"
 """What the scheduler loads to serve the page of the stores: named, not imported, since it stands above this floor."""
 
+WITHOUT_GPU = {"DASK_DISTRIBUTED__DIAGNOSTICS__NVML": "False"}
+"""Environment of workers that compute on cores: each would ask the driver about GPUs as it starts, and ever again."""
+
 _MAPPINGS = ("env", "scheduler_kwargs")
 
 _TEXTS = ("host", "local_directory")
@@ -105,7 +108,9 @@ def running(chosen: type[LocalCluster], keywords: Mapping[str, Any]) -> Iterator
         # Nannies tell of a death as it begins, and start another worker once the system has ended that one.
         patience_s = parse_timedelta(dask.config.get(LOST_TIMEOUT)) + TEARDOWN_S
         stack.enter_context(dask.config.set({LOST_TIMEOUT: patience_s}))
-        stack.enter_context(inherited(keywords.get("env") or {}))
+        without = WITHOUT_GPU if chosen is LocalCluster else {}
+        env = {variable: value for variable, value in without.items() if variable not in os.environ}
+        stack.enter_context(inherited(env | (keywords.get("env") or {})))
         network.prepare(f"{keywords.get('protocol') or ''}://")
         cluster = _start(chosen, keywords)
         stack.callback(_stop, cluster)

@@ -23,7 +23,8 @@ def expose(worker: Worker) -> None:
 
 def withdraw(worker: Worker) -> None:
     """Undo `expose`; without effect if nothing was exposed."""
-    worker.metrics.pop(METRIC, None)
+    # Another dictionary, for a heartbeat may be going through this one.
+    worker.metrics = {name: read for name, read in worker.metrics.items() if name != METRIC}
     _exposed.remove(worker)
 
 

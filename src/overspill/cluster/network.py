@@ -6,7 +6,9 @@ same: messages to it are small, and UCXX takes longer over such.
 
 import importlib.util
 import os
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import dask
@@ -38,6 +40,9 @@ GREETING_NBYTES = 4 * 2**20
 
 INTRODUCTION_S = 60.0
 """Seconds after which workers that have not reached each other will not."""
+
+LOOK_S = 0.5
+"""Seconds between two looks at whether all of them are there."""
 
 _TRANSPORTS = ("enable_tcp_over_ucx", "enable_infiniband", "enable_nvlink")
 _SCHEMES = ("ucx", "ucxx")
@@ -125,19 +130,29 @@ def introduce(client: Client) -> None:
     ClusterError
         If they do not reach each other.
     """
-    workers = [address for address in client.ncores() if _is_ucxx(address)]
-    if not workers:
-        return
+    end = time.monotonic() + INTRODUCTION_S
+    count = len(client.ncores())
+    while workers := [address for address in client.ncores() if _is_ucxx(address)]:
+        if len(workers) == count and _greeted(client, workers, end):
+            return
+        if time.monotonic() > end:
+            raise ClusterError(
+                f"{count} workers did not reach each other's GPUs over UCXX in {INTRODUCTION_S:.0f} s: see what UCX "
+                f"says with UCX_LOG_LEVEL=info, or pass protocol='tcp'"
+            )
+        time.sleep(LOOK_S)  # a worker that failed as it started is about to be replaced
+
+
+def _greeted(client: Client, workers: Sequence[str], end: float) -> bool:
+    """Whether each of `workers` has fetched from each, as long as all of them are there, and until `end`."""
     greetings = [client.submit(_on_gpu, GREETING_NBYTES, workers=[worker], pure=False) for worker in workers]
     answers = [client.submit(len, greetings, workers=[worker], pure=False) for worker in workers]
-    try:
-        wait(answers, INTRODUCTION_S)
-    except TimeoutError:
-        raise ClusterError(
-            f"{len(workers)} workers did not reach each other's GPUs over UCXX in {INTRODUCTION_S:.0f} s: see what UCX "
-            f"says with UCX_LOG_LEVEL=info, or pass protocol='tcp'"
-        ) from None
-    client.gather(answers)
+    while set(workers) <= client.ncores().keys() and time.monotonic() < end:
+        with suppress(TimeoutError):
+            wait(answers, LOOK_S)
+            client.gather(answers)
+            return True
+    return False
 
 
 def _on_gpu(nbytes: int) -> Any:

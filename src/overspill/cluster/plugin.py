@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tornado.ioloop import PeriodicCallback
 
 from overspill import memory
-from overspill.cluster import metrics
+from overspill.cluster import copies, metrics
 from overspill.memory.store import Store, process
 
 PURGE_INTERVAL_S = 1.0
@@ -40,6 +40,7 @@ class TilePlugin(WorkerPlugin):
         memory.configure(pool_nbytes=self.pool_nbytes, directory=worker.local_directory, lock_pages=lock_pages)
         if isinstance(worker.data, Store):
             worker.data.open(process.device(self.device_nbytes) if self.device_nbytes else None)
+        copies.fetch_several(worker, self.device_nbytes)
         metrics.expose(worker)
         self._purge = PeriodicCallback(_purge, PURGE_INTERVAL_S * 1000)
         self._purge.start()

@@ -68,8 +68,9 @@ def run(client: Client, side: Side, probe: Probe, effort: Effort) -> Figure:
     window_s = effort.device_window_s if side == "cuda" else effort.window_s
     try:
         workers = addresses(client)
-        alone = _measured(client, workers[:1], probe, effort, window_s)
-        each = _measured(client, workers, probe, effort, window_s) if len(workers) > 1 else alone
+        several = len(workers) > 1  # and then plans take what all of them do
+        alone = _measured(client, workers[:1], probe, effort, window_s / 2 if several else window_s)
+        each = _measured(client, workers, probe, effort, window_s) if several else alone
         if not all((*alone, *each)):
             return Figure(side, probe.name, probe.unit, failure="there is too little free memory for it")
         return Figure(side, probe.name, probe.unit, alone[0], tuple(each))

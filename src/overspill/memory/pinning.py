@@ -29,15 +29,32 @@ def pin(x: NDArray[Any]) -> bool:
     return segment.pinned
 
 
+def is_locked(x: NDArray[Any]) -> bool:
+    """Whether `x` is a tile whose pages are locked."""
+    return bool((found := registry.find(x)) and found[0].pinned)
+
+
+def populate(x: NDArray[Any]) -> None:
+    """Let the system make the pages of a new tile now; who writes to it, or locks them, need not wait for that."""
+    if found := registry.find(x):
+        segment, _ = found
+        if segment.pinned is None:
+            _populate(segment)
+
+
 def _lock(segment: Segment) -> bool:
     if segment.on_disk:
         return False
-    if segment.owner == os.getpid():
-        segment.populate()
+    _populate(segment)
     if not _register(segment.address, segment.nbytes):
         return False
     segment.before_unmap.append(lambda: cupy.cuda.runtime.hostUnregister(segment.address))
     return True
+
+
+def _populate(segment: Segment) -> None:
+    if segment.owner == os.getpid() and not segment.on_disk:
+        segment.populate()
 
 
 def _register(address: int, nbytes: int) -> bool:

@@ -95,8 +95,10 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+def empty(shape: tuple[int, ...], dtype: DTypeLike, *, lock: bool = True) -> NDArray[Any]:
     """An uninitialised tile in C order; an ordinary array where it is too small or the system cannot share memory.
+
+    Whoever has the tile made without a `lock`, where a GPU will read it, locks its pages when that is in nobody's way.
 
     Raises
     ------
@@ -118,7 +120,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
                 f"{format_nbytes(nbytes)} more: raise memory=, or name a larger disk with local_directory="
             ) from None
         raise
-    if _lock_pages is not None:
+    if lock and _lock_pages is not None:
         _lock_pages(data)
     return data[:nbytes].view(dtype).reshape(shape)
 

@@ -18,6 +18,7 @@ from overspill.planning.arithmetic import Arithmetic
 from overspill.planning.grid import bands, intervals
 from overspill.stream.buffers import Buffers
 from overspill.stream.device import SLOTS, TileShape
+from overspill.stream.landing_cuda import Landing
 from overspill.stream.strip import Part
 from overspill.stream.turn import Turn
 
@@ -86,16 +87,14 @@ class CUDATileStream:
         self._multiplied = [cupy.cuda.Event(disable_timing=True) for _ in range(SLOTS)]
         self._begun = False
         self._finished: list[tuple[slice, cupy.cuda.Event]] = []
-        self._on_host: NDArray[Any] | None = None
+        self._landing: Landing | None = None
         self._kept = self._new_kept() if keep_on_device else None
         self._sum = self._new_sum()
 
     def make_room(self) -> None:
-        """Make the host tile and lock its pages, which takes as long as the product where memory is new."""
+        """Make the host tile and its pages, which takes as long as the product where memory is new."""
         if self._kept is None:
-            on_host = memory.empty(self._shape.actual, self._dtype)
-            pin(on_host)  # in a process that no cluster has prepared for a GPU
-            self._on_host = on_host
+            self._landing = Landing(self._shape.actual, self._dtype)
 
     def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> cupy.ndarray:
         """Queue the copies of a panel's parts; what is not page-locked goes through a page-locked buffer first."""
@@ -143,10 +142,16 @@ class CUDATileStream:
         """The tile, cut to its element type, where it is wanted."""
         finished, self._finished = self._finished, []
         with self._copying:
-            # What is copied must stay until it has been.
-            _copied = [self._bring(band, multiplied) for band, multiplied in finished]
+            if self._kept is None:
+                assert self._landing, "no room was made for the tile"
+                self._landing.bring(finished, self._rows, self._copying)
+                return self._landing.tile
+            for band, multiplied in finished:
+                self._copying.wait_event(multiplied)
+                if self._kept is not self._sum:
+                    self._kept[band] = self._rows(band)
             self._copying.synchronize()
-        return self._on_host if self._kept is None else self._kept
+        return self._kept
 
     def close(self) -> None:
         """Wait for what is queued, and hand buffers and streams back."""
@@ -169,21 +174,9 @@ class CUDATileStream:
             total.fill(0)
         integer.add_product(a, b, total)
 
-    def _bring(self, band: slice, multiplied: cupy.cuda.Event) -> cupy.ndarray:
-        """Queue the copy of finished rows to where they are wanted, and return what must be kept until it is done."""
-        self._copying.wait_event(multiplied)
-        rows = self._sum[band] != 0 if self._dtype.kind == "b" else self._sum[band]
-        if self._kept is self._sum:
-            return rows
-        if self._kept is not None:
-            self._kept[band] = rows
-            return rows
-        assert self._on_host is not None, "no room was made for the tile"
-        rows, target = rows.astype(self._dtype, copy=False), self._on_host[band]
-        runtime.memcpyAsync(
-            target.ctypes.data, rows.data.ptr, rows.nbytes, runtime.memcpyDeviceToHost, self._copying.ptr
-        )
-        return rows
+    def _rows(self, rows: slice) -> cupy.ndarray:
+        """Rows of the sum, of a type that is yet to be cut to the tile's."""
+        return self._sum[rows] != 0 if self._dtype.kind == "b" else self._sum[rows]
 
     def _new_kept(self) -> cupy.ndarray:
         """The result that stays on the device, from the memory of the stream that its users work on."""
