@@ -2,6 +2,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import dask
 import dask.array as da
 import pytest
 from distributed import Worker, get_worker
@@ -39,6 +40,12 @@ def test_each_has_one_blas_thread(two_workers: Cluster) -> None:
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     found = two_workers.client.run(lambda: [os.environ[name] for name in names])
     assert list(found.values()) == [["1"] * 3] * 2
+
+
+def test_none_asks_the_driver_about_gpus(two_workers: Cluster) -> None:
+    states = two_workers.client.run(lambda: dask.config.get("distributed.diagnostics.nvml"))
+    assert set(states.values()) == {False}
+    assert dask.config.get("distributed.diagnostics.nvml"), "nor is anything else kept from asking"
 
 
 def test_work_spreads(two_workers: Cluster) -> None:

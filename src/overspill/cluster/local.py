@@ -42,8 +42,8 @@ LOST_TIMEOUT = "distributed.deploy.lost-worker-timeout"
 DASHBOARD_PAGE = "overspill.dashboard.preload"
 """What the scheduler loads to serve the page of the stores: named, not imported, since it stands above this floor."""
 
-WITHOUT_GPU = {"DASK_DISTRIBUTED__DIAGNOSTICS__NVML": "False"}
-"""Environment of workers that compute on cores: each would ask the driver about GPUs as it starts, and ever again."""
+WITHOUT_GPU = {"distributed": {"diagnostics": {"nvml": False}}}
+"""Configuration of workers that compute on cores: each would ask the driver about GPUs as it starts, and ever again."""
 
 _MAPPINGS = ("env", "scheduler_kwargs")
 
@@ -100,6 +100,8 @@ def running(chosen: type[LocalCluster], keywords: Mapping[str, Any]) -> Iterator
         # for memory that they share. The pool's limit takes its place.
         keywords = {**keywords, "memory_limit": 0, "local_directory": directory}
         keywords |= {"data": Store, "worker_class": SpillingNanny}
+        if chosen is LocalCluster:
+            keywords["config"] = dask.config.merge(dask.config.config, WITHOUT_GPU, keywords.get("config") or {})
         scheduler: dict[str, Any] = {"local_directory": directory}
         if keywords.get("dashboard_address") is not None:
             configured = dask.config.get("distributed.scheduler.preload")
@@ -108,9 +110,7 @@ def running(chosen: type[LocalCluster], keywords: Mapping[str, Any]) -> Iterator
         # Nannies tell of a death as it begins, and start another worker once the system has ended that one.
         patience_s = parse_timedelta(dask.config.get(LOST_TIMEOUT)) + TEARDOWN_S
         stack.enter_context(dask.config.set({LOST_TIMEOUT: patience_s}))
-        without = WITHOUT_GPU if chosen is LocalCluster else {}
-        env = {variable: value for variable, value in without.items() if variable not in os.environ}
-        stack.enter_context(inherited(env | (keywords.get("env") or {})))
+        stack.enter_context(inherited(keywords.get("env") or {}))
         network.prepare(f"{keywords.get('protocol') or ''}://")
         cluster = _start(chosen, keywords)
         stack.callback(_stop, cluster)
