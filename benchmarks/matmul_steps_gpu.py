@@ -11,7 +11,7 @@ Writes ``results/matmul_steps_gpu.json``, of several GPUs ``matmul_steps_gpu_GPU
 """
 
 import argparse
-import contextlib
+import importlib
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,9 +27,12 @@ from matmul_matrices import flop
 from spill_works import held, settle, task_count
 
 import overspill as osp
-from overspill.planning import candidates, grid
+from overspill.planning import candidates, grid, placement
 from overspill.planning import matmul as planning
+from overspill.stream.turn import Turn
 from overspill.units import parse_nbytes
+
+tasks = importlib.import_module("overspill.ops.matmul")  # whose name in its package is the function's
 
 NEVER = 2**62
 """Of rows or columns: more than any tile has."""
@@ -40,6 +43,8 @@ class Pipeline:
     """What the pipeline is made to do."""
 
     turns: bool = True
+    link: bool = True
+    all_begin: bool = False
     bands: bool = True
     narrowest_first_panel: int = candidates.NARROWEST_FIRST_PANEL
     widest_panels: tuple[int, ...] = planning.WIDEST_PANELS["cuda"]
@@ -47,15 +52,27 @@ class Pipeline:
 
 PIPELINES = {
     "overspill": Pipeline(),
-    "tasks multiply side by side": Pipeline(turns=False),
+    "tasks multiply side by side": Pipeline(turns=False, link=False),
+    "panels of tasks go up side by side": Pipeline(link=False),
+    "every tile begins with narrow panels": Pipeline(all_begin=True),
     "the last panel in one piece": Pipeline(bands=False),
     "the first panel as wide as others": Pipeline(narrowest_first_panel=NEVER),
-    "none of the three": Pipeline(turns=False, bands=False, narrowest_first_panel=NEVER),
+    "none of the four": Pipeline(turns=False, link=False, bands=False, narrowest_first_panel=NEVER),
     "panels of 2048": Pipeline(widest_panels=(2048,)),
     "panels of 4096": Pipeline(widest_panels=(4096,)),
     "panels of 8192": Pipeline(widest_panels=(8192,)),
     "panels of 16384": Pipeline(widest_panels=(16384,)),
 }
+
+
+class NoTurn(Turn):
+    """What any number of tasks have at a time."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exception: object) -> None:
+        pass
 
 
 def main() -> None:
@@ -73,6 +90,7 @@ def main() -> None:
                 pipeline = PIPELINES[name]
                 candidates.NARROWEST_FIRST_PANEL = pipeline.narrowest_first_panel
                 planning.WIDEST_PANELS["cuda"] = pipeline.widest_panels
+                tasks.beginnings = every_one if pipeline.all_begin else placement.beginnings
                 planning._planned.cache_clear()
                 client.run(choose, pipeline)
                 multiply(client, a, b, arguments.tile, at_rest)  # and make buffers, if the last one's do not do
@@ -103,13 +121,19 @@ def rotated(names: list[str], by: int) -> list[str]:
     return names[first:] + names[:first]
 
 
+def every_one(positions: set[tuple[int, int]], workers: int) -> set[tuple[int, int]]:
+    """All of them, whoever makes them."""
+    return positions
+
+
 def choose(pipeline: Pipeline) -> None:
     """Make this worker's pipeline so."""
     from overspill.stream import cuda, device
-    from overspill.stream.turn import Turn
 
     cuda.bands = grid.bands if pipeline.bands else lambda rows, columns: (rows,)
-    device.device("cupy").turn = Turn() if pipeline.turns else contextlib.nullcontext()
+    where = device.device("cupy")
+    where.turn = Turn() if pipeline.turns else NoTurn()
+    where.link = Turn() if pipeline.link else NoTurn()
 
 
 def parser() -> argparse.ArgumentParser:

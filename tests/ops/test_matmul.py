@@ -18,6 +18,7 @@ from overspill.backend import to_numpy
 from overspill.memory import is_tile, ledger
 from overspill.ops.matmul import ProductLayer
 from overspill.planning.arithmetic import SUPPORTED
+from overspill.planning.grid import intervals
 from overspill.planning.resources import using
 
 
@@ -304,3 +305,15 @@ def test_a_save_is_resumed_with_another_plan(tmp_path: Path) -> None:
     assert_product(osp.open(tmp_path / "c.zarr").compute(), a.compute(), b.compute())
     with pytest.raises(osp.StorageError, match="begun with token"):
         osp.save(osp.matmul(a, b + 1), tmp_path / "c.zarr", resume=True)
+
+
+@pytest.mark.parametrize(("workers", "threads", "narrow"), [(1, 2, 1), (2, 2, 2), (1, 1, 16)])
+def test_only_what_finds_the_gpu_idle_begins_with_narrow_panels(workers: int, threads: int, narrow: int) -> None:
+    x = da.zeros((32768, 32768), chunks=8192)
+    with using(resources("cuda", workers=workers, threads=threads, device_nbytes=2**34, pool_nbytes=2**40)):
+        layer = product(osp.matmul(x, x, chunks=8192))
+    tasks = [task.args[0] for task in layer.mapping.values()]
+    first, panels = (intervals(sizes) for sizes in (layer.plan.first_panels, layer.plan.panels))
+    assert first != panels
+    assert [task.panels == first for task in tasks].count(True) == narrow
+    assert {task.panels for task in tasks} <= {first, panels}

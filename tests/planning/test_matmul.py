@@ -257,7 +257,8 @@ def test_the_first_panel_of_what_lies_in_memory_is_narrow_on_a_gpu(device: Any, 
         whole, whole, "float64", given, same=True, keep_on_device=device == "cuda", chunks=((8192,) * 2,) * 2
     )
     assert plan.hold_a == (reread is None)
-    assert plan.panels[:3] == first
+    assert plan.first_panels[:3] == first
+    assert sum(plan.panels) == sum(plan.first_panels) == n and len(set(plan.panels)) == 1
 
 
 @pytest.mark.parametrize(("n", "workers"), [(65536, 4), (98304, 4), (49152, 2), (49152, 3), (40960, 4)])

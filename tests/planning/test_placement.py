@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overspill.planning.operands import Operand, Pair
-from overspill.planning.placement import fetched_nbytes, placed
+from overspill.planning.placement import beginnings, fetched_nbytes, placed
 
 
 def grid(rows: int, columns: int) -> list[tuple[int, int]]:
@@ -20,6 +20,14 @@ def picture(rows: int, columns: int, workers: int) -> list[str]:
 
 
 positions = st.sets(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1)
+
+
+@given(positions, st.integers(1, 9))
+def test_each_worker_begins_with_its_first_tile(tiles: set[tuple[int, int]], workers: int) -> None:
+    owners = placed(tiles, workers)
+    begun = beginnings(tiles, workers)
+    assert sorted(owners[tile] for tile in begun) == list(range(min(workers, len(tiles))))
+    assert all(first <= tile for tile in tiles for first in begun if owners[first] == owners[tile])
 
 
 @given(positions, st.integers(1, 9))

@@ -18,6 +18,7 @@ from overspill.planning.grid import bounds, cover, even, intervals
 from overspill.stream.device import TileShape, device
 from overspill.stream.product import TileTask, multiply_tile
 from overspill.stream.strip import Part, Reread
+from overspill.stream.turn import Turn
 
 SIDES = ["numpy", pytest.param("cupy", marks=pytest.mark.gpu)]
 
@@ -302,6 +303,37 @@ def test_the_next_panel_is_uploaded_while_one_is_multiplied(monkeypatch: pytest.
     c = multiply(a, b, as_tile, "numpy")
     assert next(products) == panels
     assert_product(c, a[20:175], b[:, 60:200])
+
+
+def test_a_task_s_panels_go_up_while_the_one_before_multiplies_its_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the first task's last product waits for the second's first upload, and no upload may come in between."""
+    from overspill.stream.cpu import CPUTileStream
+
+    a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
+    monkeypatch.setattr(device("numpy"), "link", Turn())
+    monkeypatch.setattr(device("numpy"), "turn", Turn())
+    uploads: list[int] = []
+    second = threading.Event()
+    upload, multiply_panel = CPUTileStream.upload, CPUTileStream.multiply
+
+    def noted_upload(self: Any, *args: Any) -> Any:
+        uploads.append(id(self))
+        if uploads[0] != id(self):
+            second.set()
+        return upload(self, *args)
+
+    def waiting_multiply(self: Any, *args: Any, last: bool) -> None:
+        if last:
+            assert second.wait(timeout=30), "nobody uploads"
+        multiply_panel(self, *args, last=last)
+
+    monkeypatch.setattr(CPUTileStream, "upload", noted_upload)
+    monkeypatch.setattr(CPUTileStream, "multiply", waiting_multiply)
+    with ThreadPoolExecutor(2) as threads:
+        for task in [threads.submit(multiply, a, b, as_tile, "numpy") for _ in range(2)]:
+            assert_product(task.result(timeout=60), a[20:175], b[:, 60:200])
+    half = len(uploads) // 2
+    assert len(set(uploads[:half])) == len(set(uploads[half:])) == 1
 
 
 @pytest.mark.parametrize("side", SIDES)

@@ -41,8 +41,9 @@ def test_one_task_at_a_time() -> None:
         with turn:
             waiting = threads.submit(second)
             order.append("first")
+            assert turn.taken
         waiting.result(timeout=10)
-    assert order == ["first", "second"]
+    assert order == ["first", "second"] and not turn.taken
 
 
 def test_it_is_given_on_after_a_failure() -> None:

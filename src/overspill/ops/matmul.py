@@ -1,7 +1,8 @@
 """The matrix product of Dask arrays that fit neither on a GPU nor in one process."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Literal
 
 import dask.array as da
@@ -19,7 +20,7 @@ from overspill.planning.grid import cover, intervals
 from overspill.planning.matmul import plan_matmul
 from overspill.planning.matmul_plan import MatmulPlan
 from overspill.planning.operands import Operand
-from overspill.planning.placement import PRODUCT_NAME
+from overspill.planning.placement import PRODUCT_NAME, beginnings
 from overspill.planning.resources import Resources
 from overspill.stream.device import TileShape
 from overspill.stream.product import TileTask, multiply_tile
@@ -163,9 +164,10 @@ def _matmul_2d(
         for source in sources
     ]
     # What the tasks depend on, not what they are predicted to cost, which differs between machines.
-    followed = plan.rows, plan.columns, plan.panels, plan.hold_a, plan.hold_b, plan.side
+    begun = _begun(plan, resources)
+    followed = plan.rows, plan.columns, plan.panels, plan.first_panels, begun, plan.hold_a, plan.hold_b, plan.side
     name = f"{PRODUCT_NAME}-{tokenize(a.name, b.name, followed, residence)}"
-    mapping = _tasks(name, sources, held, plan, keep_on_device=keep_on_device)
+    mapping = _tasks(name, sources, held, plan, begun, keep_on_device=keep_on_device)
     dependencies: list[Any] = [x for x, hold in zip(held, (plan.hold_a, plan.hold_b), strict=True) if hold]
     layer = ProductLayer(mapping, plan, f"product-{tokenize(a.name, b.name)}")
     graph = HighLevelGraph.from_collections(name, layer, dependencies=dependencies)
@@ -189,12 +191,26 @@ def _source(x: da.Array) -> _Source:
     )
 
 
+def _begun(plan: MatmulPlan, resources: Resources) -> set[tuple[int, int]]:
+    """The tiles while whose first panels go up nothing else is multiplied, as far as can be told."""
+    tiles = set(product(range(len(plan.rows)), range(len(plan.columns))))
+    if plan.first_panels == plan.panels:
+        return set()
+    return tiles if resources.threads == 1 else beginnings(tiles, resources.workers)
+
+
 def _tasks(
-    name: str, sources: Sequence[_Source], held: Sequence[da.Array], plan: MatmulPlan, *, keep_on_device: bool
+    name: str,
+    sources: Sequence[_Source],
+    held: Sequence[da.Array],
+    plan: MatmulPlan,
+    begun: Set[tuple[int, int]],
+    *,
+    keep_on_device: bool,
 ) -> dict[Any, Task]:
     """One task an output tile."""
     (a, b), (a_held, b_held) = (source.operand for source in sources), held
-    panels = intervals(plan.panels)
+    panels, first_panels = intervals(plan.panels), intervals(plan.first_panels)
     largest = (max(plan.rows), max(plan.columns))
     tasks = {}
     for i, rows in enumerate(intervals(plan.rows)):
@@ -208,7 +224,7 @@ def _tasks(
                 columns=column_pieces,
                 a_bounds=a.column_bounds,
                 b_bounds=b.row_bounds,
-                panels=panels,
+                panels=first_panels if (i, j) in begun else panels,
                 side=plan.side,
                 keep_on_device=keep_on_device,
             )

@@ -80,9 +80,10 @@ def predict(traffic: Traffic, resources: Resources, rate: str) -> tuple[float, s
     # Nothing goes up while a tile goes down, unless another task runs beside it.
     alone = on_cpu or 1 in (resources.threads, rounds)
     crossing_nbytes = 0 if alone else traffic.uploaded_nbytes + traffic.downloaded_nbytes
+    upload_s = share * traffic.uploaded_nbytes / rates.upload_per_s
     spent = {
         "compute": share * traffic.flop / (rates.gemm_flop_per_s[rate] * efficiency),
-        "link": share * max(traffic.uploaded_nbytes / rates.upload_per_s, crossing_nbytes / rates.both_ways_per_s),
+        "link": max(upload_s, share * crossing_nbytes / rates.both_ways_per_s),
         "disk": share * traffic.read_nbytes / (rates.disk_per_s * readers),
         "recompute": share * traffic.recomputed_nbytes / (rates.recompute_per_s * readers),
     }
@@ -93,7 +94,8 @@ def predict(traffic: Traffic, resources: Resources, rate: str) -> tuple[float, s
     download_s = share * traffic.downloaded_nbytes / rates.download_per_s
     if download_s > spent[bound]:
         bound = "link"
-    start_s = starting(spent["link"] / rounds, spent["compute"] / rounds, traffic.first_panels)
+    # Nothing comes down yet.
+    start_s = starting(upload_s / rounds, spent["compute"] / rounds, traffic.first_panels)
     # The bands of a tile's last panel go down while others are multiplied.
     hidden_s = spent["compute"] / rounds * traffic.last_panel * (1 - traffic.last_band)
     edges_s = start_s + max(tile_s * traffic.last_band, tile_s - hidden_s)

@@ -29,6 +29,13 @@ PAGE_TABLE_NBYTES = 12
 took 176 MiB beside the buffers of two threads that locked 58 GB (`matmul_gpu_1_one.json`); these figures say 242."""
 
 
+LANDING_NBYTES = 2**27
+"""Of the buffers through which a new tile comes down from a GPU: what copying one takes is long beside beginning to."""
+
+LANDING_SHARE = 8
+"""They are at most this part of a tile."""
+
+
 @dataclass(frozen=True, slots=True)
 class Peaks:
     """Most bytes at a time, and whether the whole result is counted among them.
@@ -108,6 +115,7 @@ class Space:
         else:
             streamed = (not self.hold_a) * self.rows.largest + (not self.hold_b) * self.columns.largest
             buffers = 2 * width * streamed * self.per_element.itemsize
+            buffers += landing_nbytes(self.tile * self.per_element.itemsize)
         return buffers + self._reading_nbytes(width)
 
     def widest_panel(self, limit: int) -> int:
@@ -178,6 +186,11 @@ class Space:
 def tiles_nbytes(nbytes: int, count: int) -> int:
     """Memory of `nbytes` in `count` tiles: each takes whole pages and one more; below 16 pages arrays are no tiles."""
     return nbytes + min(2 * PAGESIZE * count, nbytes // 8)
+
+
+def landing_nbytes(tile_nbytes: int) -> int:
+    """Memory of the buffers through which a new tile of so many bytes comes down from a GPU."""
+    return min(LANDING_NBYTES, tile_nbytes // LANDING_SHARE)
 
 
 def making_nbytes(operand: Operand, itemsize: int) -> int:

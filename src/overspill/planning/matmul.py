@@ -24,8 +24,8 @@ WIDEST_PANELS = {"cpu": (2048,), "cuda": (16384, 8192, 4096)}
 """Widths that K panels have at most, each to be tried. While a GPU multiplies the last panel the tile goes down, best
 behind a wide one; the panels at the beginning wait less for each other if they need not grow as wide."""
 
-WIDEST_KEPT_PANELS = (8192,)
-"""The same where the result stays on the GPU, beside data that needs the room."""
+WIDEST_KEPT_PANELS = (16384, 8192)
+"""The same where the result stays on the GPU; those before the last only where there is room beside the data."""
 
 NEARLY = 1.02
 """Among plans within this factor of the fastest the one with the smallest tiles is taken: less memory, less lost when a
@@ -113,12 +113,12 @@ class _Problem:
 
 def _best(problem: _Problem, resources: Resources, reason: str) -> MatmulPlan:
     per_element = arithmetic(problem.dtype, resources.device)
-    limit, *others = WIDEST_KEPT_PANELS if problem.keep_on_device else WIDEST_PANELS[resources.device]
+    limits = WIDEST_KEPT_PANELS if problem.keep_on_device else WIDEST_PANELS[resources.device]
     found: list[tuple[MatmulPlan, footprint.Space]] = []
     for holding in candidates.holdings(problem.pair, per_element.itemsize, resources):
         for tiling in problem.tilings:
             space = footprint.Space(per_element, resources, problem.pair, *holding, *tiling)
-            if plan := _fit(problem, space, reason, limit):
+            if plan := _fit(problem, space, reason, _most(problem, space, limits)):
                 found.append((plan, space))
         if any(plan.hold_result for plan, _ in found):
             break  # all fits in memory: making a chunk twice gains nothing
@@ -128,7 +128,7 @@ def _best(problem: _Problem, resources: Resources, reason: str) -> MatmulPlan:
     narrower = (
         _fit(problem, space, reason, other)
         for plan, space in found
-        for other in others
+        for other in limits
         if plan.predicted_s <= close_s and other < max(plan.panels)
     )
     plans = [*(plan for plan, _ in found), *filter(None, narrower)]
@@ -137,6 +137,19 @@ def _best(problem: _Problem, resources: Resources, reason: str) -> MatmulPlan:
     longest_s = fastest.prepare_s + NEARLY * (fastest.predicted_s - fastest.prepare_s)
     near = [plan for plan in plans if plan.predicted_s <= longest_s]
     return min(near, key=lambda plan: (max(plan.rows) * max(plan.columns), plan.predicted_s))
+
+
+def _most(problem: _Problem, space: footprint.Space, limits: Sequence[int]) -> int:
+    """The first of the `limits` to the width of panels that leaves room for the data, if any of it is on the GPUs."""
+    if not problem.keep_on_device:
+        return limits[0]
+    pair, resources = problem.pair, space.resources
+    # Copies of what is on other GPUs: at most of all of it.
+    elements = sum(x.size for x in pair.held(True, True) if x.on_device)
+    elements += pair.a.row_bounds[-1] * pair.b.column_bounds[-1] // resources.workers
+    room = resources.device_nbytes - elements * space.per_element.itemsize
+    fitting = (limit for limit in limits if resources.threads * space.device_nbytes(min(limit, pair.k)) <= room)
+    return next(fitting, limits[-1])
 
 
 def _fit(problem: _Problem, space: footprint.Space, reason: str, limit: int) -> MatmulPlan | None:
@@ -149,7 +162,8 @@ def _fit(problem: _Problem, space: footprint.Space, reason: str, limit: int) -> 
     if width < min(k, candidates.NARROWEST_PANEL):
         return None
     in_memory = resources.device == "cuda" and hold_a and hold_b  # a streamed chunk cut once more would have to be kept
-    panels = candidates.narrow_first(problem.panels(width)) if in_memory else problem.panels(width)
+    panels = problem.panels(width)
+    first_panels = candidates.narrow_first(panels) if in_memory else panels
     peaks = space.peaks(max(panels), result=m * n)
     if not peaks:
         return None
@@ -160,8 +174,13 @@ def _fit(problem: _Problem, space: footprint.Space, reason: str, limit: int) -> 
         read[b.reread] += per_element.itemsize * k * columns.read * len(rows.sizes)
     result_nbytes = per_element.itemsize * m * n
     in_bands = not problem.keep_on_device and per_element.rate != "integer"
+    tasks = len(rows.sizes) * len(columns.sizes)
+    # Of as many tiles as one GPU makes; on CPUs there is no difference.
+    rounds = -(-tasks // resources.workers)
+    narrow = rounds if resources.threads == 1 else 1
+    widths = k * rounds / (narrow * len(first_panels) + (rounds - narrow) * len(panels))
     traffic = cost.Traffic(
-        tasks=len(rows.sizes) * len(columns.sizes),
+        tasks=tasks,
         flop=per_element.flop * m * n * k,
         # Panels of chunks on GPUs are copied too, and cross from one to another first: not to be had for nothing.
         uploaded_nbytes=per_element.itemsize * k * (m * len(columns.sizes) + n * len(rows.sizes)),
@@ -170,8 +189,8 @@ def _fit(problem: _Problem, space: footprint.Space, reason: str, limit: int) -> 
         recomputed_nbytes=read["recompute"],
         prepared_nbytes=per_element.itemsize * sum(x.size for x in pair.held(hold_a, hold_b) if not x.made),
         largest_tile=space.tile / (m * n),
-        panel_width=k / len(panels),
-        first_panels=tuple(panel / k for panel in panels[: panels.index(max(panels)) + 1]),
+        panel_width=widths,
+        first_panels=tuple(panel / k for panel in first_panels[: first_panels.index(max(first_panels)) + 1]),
         last_panel=panels[-1] / k,
         last_band=bands(rows.largest, columns.largest)[-1] / rows.largest if in_bands else 1.0,
     )
@@ -184,6 +203,7 @@ def _fit(problem: _Problem, space: footprint.Space, reason: str, limit: int) -> 
         rows=rows.sizes,
         columns=columns.sizes,
         panels=panels,
+        first_panels=first_panels,
         hold_a=hold_a,
         hold_b=hold_b,
         hold_result=peaks.hold_result,

@@ -20,6 +20,8 @@ class MatmulPlan:
         Why that side.
     rows, columns, panels
         Sizes of the output tiles along each axis, and of the K panels.
+    first_panels
+        The K panels of a tile that finds nothing else being multiplied: narrow ones first.
     hold_a, hold_b
         Whether the operand's chunks are kept as tiles.
     hold_result
@@ -60,6 +62,7 @@ class MatmulPlan:
     rows: Chunks
     columns: Chunks
     panels: Chunks
+    first_panels: Chunks
     hold_a: bool
     hold_b: bool
     hold_result: bool

@@ -53,6 +53,18 @@ def placed(positions: Iterable[tuple[int, int]], workers: int) -> dict[tuple[int
     return min((owners for owners in candidates if _is_even(owners, workers)), key=_reach)
 
 
+def beginnings(positions: Iterable[tuple[int, int]], workers: int) -> set[tuple[int, int]]:
+    """The first tile of each worker that makes those which `placed` gives it row by row.
+
+    Examples
+    --------
+    >>> sorted(beginnings([(i, j) for i in range(2) for j in range(4)], 2))
+    [(0, 0), (0, 2)]
+    """
+    owners = placed(positions, workers)
+    return {min(tiles) for tiles in _by_owner(owners).values()}
+
+
 def fetched_nbytes(pair: Pair, rows: Chunks, columns: Chunks, itemsize: int, workers: int) -> int:
     """Most bytes of chunks on other workers' GPUs that one worker's tiles need, wherever each chunk lies.
 
@@ -94,8 +106,11 @@ def _reach(owners: dict[tuple[int, int], int]) -> int:
 
 def _touched(owners: dict[tuple[int, int], int]) -> Iterable[tuple[set[int], set[int]]]:
     """The rows, and the columns, of each worker's tiles."""
-    touched: defaultdict[int, tuple[set[int], set[int]]] = defaultdict(lambda: (set(), set()))
-    for (i, j), worker in owners.items():
-        touched[worker][0].add(i)
-        touched[worker][1].add(j)
-    return touched.values()
+    return [({i for i, _ in tiles}, {j for _, j in tiles}) for tiles in _by_owner(owners).values()]
+
+
+def _by_owner(owners: dict[tuple[int, int], int]) -> dict[int, list[tuple[int, int]]]:
+    found: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    for tile, worker in owners.items():
+        found[worker].append(tile)
+    return found

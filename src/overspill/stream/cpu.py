@@ -22,7 +22,7 @@ class CPU:
 
     def __init__(self) -> None:
         self.buffers = Buffers(lambda nbytes: np.empty(nbytes, np.uint8), drop=lambda nbytes: None)
-        self.turn = nullcontext()  # each task has cores of its own
+        self.link = self.turn = nullcontext()  # each task has cores of its own
 
     def open(self, shape: TileShape, dtype: str, arithmetic: Arithmetic, *, keep_on_device: bool) -> "CPUTileStream":
         """Begin an output tile; `keep_on_device` changes nothing, for the device's memory is the host's."""

@@ -18,7 +18,7 @@ from overspill.planning.arithmetic import Arithmetic
 from overspill.planning.grid import bands, intervals
 from overspill.stream.buffers import Buffers
 from overspill.stream.device import SLOTS, TileShape
-from overspill.stream.landing_cuda import Landing
+from overspill.stream.landing_cuda import Landing, Unlocked
 from overspill.stream.strip import Part
 from overspill.stream.turn import Turn
 
@@ -28,13 +28,16 @@ class CUDA:
 
     Tasks multiply one after the other, on one stream: side by side, each would get half of the GPU, and both would end
     at the same time, and nobody would multiply while both download their results and upload their next ones' first
-    panels. While one has its turn, the other one's first panels go up.
+    panels. Panels go up in the same order: when one task has sent its last ones, the next one's first go up, and are
+    there when it gets its turn.
     """
 
     def __init__(self) -> None:
         self.buffers = Buffers(self._allocate, self._drop)
         self.computing = cupy.cuda.Stream(non_blocking=True)
+        self.link = Turn()
         self.turn = Turn()
+        self.unlocked = Unlocked()
         self._lock = threading.Lock()
         self._copying: list[cupy.cuda.Stream] = []
 
@@ -94,7 +97,7 @@ class CUDATileStream:
     def make_room(self) -> None:
         """Make the host tile and its pages, which takes as long as the product where memory is new."""
         if self._kept is None:
-            self._landing = Landing(self._shape.actual, self._dtype)
+            self._landing = Landing(self._shape.actual, self._dtype, self._device.unlocked)
 
     def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> cupy.ndarray:
         """Queue the copies of a panel's parts; what is not page-locked goes through a page-locked buffer first."""
@@ -164,6 +167,8 @@ class CUDATileStream:
         self._panels.clear()
         self._sources.clear()
         self._staging.clear()
+        if not self._device.turn.taken:
+            self._device.unlocked.lock()
 
     def _add(self, a: cupy.ndarray, b: cupy.ndarray, total: cupy.ndarray) -> None:
         """Queue the addition of ``a @ b`` to rows of the sum."""

@@ -73,8 +73,12 @@ class Device(Protocol):
     """Something that streams run on."""
 
     @property
+    def link(self) -> AbstractContextManager[Any]:
+        """Held by the one task whose panels go up, where those of others would hinder it."""
+
+    @property
     def turn(self) -> AbstractContextManager[Any]:
-        """Held by the one task that multiplies, where several that do so at once would hinder each other."""
+        """The same of the one that multiplies; taken after the link, if both are."""
 
     def open(self, shape: TileShape, dtype: str, arithmetic: Arithmetic, *, keep_on_device: bool) -> TileStream:
         """Begin an output tile."""

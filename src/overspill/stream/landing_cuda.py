@@ -2,9 +2,10 @@
 
 CUDA begins nothing else while it locks pages, and other processes' locking waits too. Four H200s took 5.8 s for a first
 product if each tile was locked before it came down, 3.4 s if all were from the start, and warm ones 2.7 s. So what
-comes to a new tile goes through small buffers that are locked, and the tile is locked when it is there.
+comes to a new tile goes through small buffers that are locked, and the tile is locked when the GPU rests.
 """
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +17,11 @@ from cupy.cuda import runtime
 from numpy.typing import DTypeLike, NDArray
 
 from overspill import memory
+from overspill.memory import registry
 from overspill.memory.pinning import is_locked, pin, populate
+from overspill.memory.segment import Segment
+from overspill.planning.footprint import landing_nbytes
 from overspill.planning.grid import even, intervals
-
-BUFFER_NBYTES = 2**26
-"""Of each of the buffers: what copying it takes is long beside what beginning to takes."""
 
 BUFFERS = 2
 """One is filled while the other is emptied."""
@@ -34,13 +35,38 @@ Finished = Sequence[tuple[slice, cupy.cuda.Event]]
 Rows = Callable[[slice], cupy.ndarray]
 """What rows on the GPU hold, in C order."""
 
-_later = ThreadPoolExecutor(1, thread_name_prefix="overspill-locking")
+
+class Unlocked:
+    """Tiles that are there, but not locked yet; those that nobody uses any more are forgotten."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._segments: set[Segment] = set()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="overspill-locking")
+
+    def add(self, tile: NDArray[Any]) -> None:
+        """Have the pages of `tile` locked at the next occasion, for whoever reads it, or gets its memory then."""
+        if found := registry.find(tile):
+            with self._lock:
+                self._segments.add(found[0])
+
+    def lock(self) -> None:
+        """Begin to lock them, in a thread of its own."""
+        with self._lock:
+            segments, self._segments = self._segments, set()
+        for segment in segments:
+            self._thread.submit(_lock, segment)
+
+    def wait(self) -> None:
+        """Return when what has begun is done."""
+        self._thread.submit(int).result()
 
 
 class Landing:
     """A new tile, its pages made, which takes as long as a product where memory is new."""
 
-    def __init__(self, shape: tuple[int, int], dtype: DTypeLike) -> None:
+    def __init__(self, shape: tuple[int, int], dtype: DTypeLike, unlocked: Unlocked) -> None:
+        self._unlocked = unlocked
         self.tile = memory.empty(shape, dtype, lock=False)
         populate(self.tile)
 
@@ -48,7 +74,7 @@ class Landing:
         """Copy what is `finished` on `stream`, and return once it is there."""
         if memory.is_tile(self.tile) and not is_locked(self.tile):
             self._bring_through_buffers(finished, rows, stream)
-            _later.submit(pin, self.tile)  # for whoever reads it, or gets its memory next
+            self._unlocked.add(self.tile)
             return
         kept = []
         for piece in _pieces(finished, len(self.tile), stream):
@@ -57,9 +83,8 @@ class Landing:
         stream.synchronize()
 
     def _bring_through_buffers(self, finished: Finished, rows: Rows, stream: cupy.cuda.Stream) -> None:
-        most, columns = self.tile.shape
-        height = min(most, max(1, BUFFER_NBYTES // self.tile.strides[0]))
-        buffers = [memory.empty((height, columns), self.tile.dtype) for _ in range(BUFFERS)]
+        height = max(1, landing_nbytes(self.tile.nbytes) // BUFFERS // self.tile.strides[0])
+        buffers = [memory.empty((height, self.tile.shape[1]), self.tile.dtype) for _ in range(BUFFERS)]
         for buffer in buffers:
             pin(buffer)  # in a process that no cluster has prepared for a GPU
         coming: deque[tuple[Any, ...]] = deque()
@@ -76,6 +101,11 @@ class Landing:
 
     def _cast(self, rows: cupy.ndarray) -> cupy.ndarray:
         return rows.astype(self.tile.dtype, copy=False)
+
+
+def _lock(segment: Segment) -> None:
+    for lease in list(segment.leases)[:1]:  # which keeps the memory mapped
+        pin(np.asarray(lease))
 
 
 def _pieces(finished: Finished, height: int, stream: cupy.cuda.Stream) -> Iterator[slice]:

@@ -81,16 +81,22 @@ def multiply_tile(
     # The context has Dask's worker and NumPy's error handling, for the recipes that run in the loader.
     context, last = copy_context(), len(task.panels) - 1
     loader, helper = (ThreadPoolExecutor(1, thread_name_prefix=f"overspill-{name}") for name in ("upload", "room"))
+    # Who has its panels made as it goes lets others upload and multiply meanwhile.
+    in_memory = all(strip.in_memory for strip in strips)
     try:
-        coming, room = loader.submit(context.run, load, 0), helper.submit(stream.make_room)
-        with ExitStack() as turn:
+        room = helper.submit(stream.make_room)
+        with ExitStack() as turn, ExitStack() as link:
+            if in_memory:
+                link.enter_context(where.link)
+            coming = loader.submit(context.run, load, 0)
             for index in range(last + 1):
                 panels = coming.result()
-                # Who has its panels made as it goes lets others multiply meanwhile.
-                if index == 0 and all(strip.in_memory for strip in strips):
+                if in_memory and index == 0:
                     turn.enter_context(where.turn)
-                # Slot index + 1 was last multiplied in the round before, which is queued or done: its upload may begin.
-                if index < last:
+                if index == last:
+                    link.close()
+                else:
+                    # Its slot was last multiplied in the round before, which is queued or done: the upload may begin.
                     coming = loader.submit(context.run, load, index + 1)
                 stream.multiply(index % SLOTS, *panels, last=index == last)
         room.result()

@@ -14,6 +14,11 @@ class Turn:
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
+    @property
+    def taken(self) -> bool:
+        """Whether some task has it now."""
+        return self._lock.locked()
+
     def __enter__(self) -> None:
         if not self._lock.acquire(blocking=False):
             with process.standing():
