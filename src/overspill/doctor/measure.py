@@ -3,6 +3,7 @@
 import importlib
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -69,8 +70,10 @@ def run(client: Client, side: Side, probe: Probe, effort: Effort) -> Figure:
     try:
         workers = addresses(client)
         several = len(workers) > 1  # and then plans take what all of them do
-        alone = _measured(client, workers[:1], probe, effort, window_s / 2 if several else window_s)
-        each = _measured(client, workers, probe, effort, window_s) if several else alone
+        with ExitStack() as stack:
+            stack.callback(client.run, bench.release)
+            alone = _measured(client, workers[:1], probe, effort, window_s / 2 if several else window_s)
+            each = _measured(client, workers, probe, effort, window_s) if several else alone
         if not all((*alone, *each)):
             return Figure(side, probe.name, probe.unit, failure="there is too little free memory for it")
         return Figure(side, probe.name, probe.unit, alone[0], tuple(each))
@@ -94,13 +97,10 @@ def addresses(client: Client) -> list[str]:
 
 def _measured(client: Client, workers: list[str], probe: Probe, effort: Effort, window_s: float) -> list[float]:
     """What each of `workers` does in a second, all of them at once."""
-    try:
-        client.run(bench.prepare, probe, effort, workers=workers)
-        start = time.monotonic() + LEAD_S + LEAD_OF_WORKER_S * len(workers)
-        found = client.run(bench.measure, start, window_s, workers=workers)
-        return [found[address] for address in workers]
-    finally:
-        client.run(bench.release, workers=workers)
+    client.run(bench.prepare, probe, effort, workers=workers)
+    start = time.monotonic() + LEAD_S + LEAD_OF_WORKER_S * len(workers)
+    found = client.run(bench.measure, start, window_s, workers=workers)
+    return [found[address] for address in workers]
 
 
 def tasks(started: Cluster, side: Side, effort: Effort) -> Figure:

@@ -35,7 +35,7 @@ class Effort:
     """
 
     window_s: float = 0.25
-    device_window_s: float = 0.6
+    device_window_s: float = 0.5
     host_nbytes: int = 2**27
     host_n: int = 1024
     device_nbytes: int = 2**30
