@@ -38,12 +38,13 @@ MAY_IMPORT_CUPY = (
     "doctor/probes_cuda.py",
     "kernels/",
     "linalg/resident/nccl.py",
-    "stream/cuda.py",
     "memory/frames_cuda.py",
     "memory/pinning.py",
     "memory/store/cuda.py",
     "memory/store/memory_cuda.py",
     "memory/store/pool_cuda.py",
+    "stream/cuda.py",
+    "stream/landing_cuda.py",
 )
 
 ARRAY_LIBRARIES = {"numpy", "cupy", "cupyx", "scipy", "dask", "distributed", "zarr"}

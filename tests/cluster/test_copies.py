@@ -271,9 +271,11 @@ def test_gpus_keep_what_they_fetched(protocol: str, kept: bool) -> None:
     asked: dict[str, Any] = {"CUDA_VISIBLE_DEVICES": "0,1", "protocol": protocol, "dashboard_address": None}
     with (
         dask.config.set({f"{MANAGER}.interval": "1h"}),
-        cluster(gpu=True, memory="1GiB", device_memory="1GiB", **asked) as started,
+        cluster(gpu=True, memory="1GiB", device_memory="8GiB", **asked) as started,
     ):
         client = started.client
+        limits = client.run(lambda dask_worker: dask_worker.state.transfer_message_bytes_limit)
+        assert (set(limits.values()) == {2**33 / 64}) == kept
         a, b = names(client)
         chunk = client.submit(on_gpu, CHUNK_NBYTES, workers=[a])
         wait(chunk)

@@ -1,12 +1,13 @@
 import asyncio
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster, Worker
+from distributed.core import Status
 from prometheus_client import REGISTRY
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -119,6 +120,31 @@ def test_what_is_withdrawn_is_gone() -> None:
         assert scraped(first) == {}
         expose(first)
         assert scraped(second) == expected(first)
+
+
+@pytest.mark.parametrize(("change", "shown"), [(expose, True), (withdraw, False)])
+def test_a_heartbeat_under_way_goes_on(change: Callable[[Worker], None], shown: bool) -> None:
+    """Of metrics that take their time it waits for each; Dask has such ones of GPUs and of RMM."""
+    with workers_with(Store, 1) as (cluster, (worker,)):
+
+        async def changing() -> None:
+            begun, go_on = asyncio.Event(), asyncio.Event()
+
+            async def slow(_: Worker) -> None:
+                begun.set()
+                await go_on.wait()
+
+            worker.metrics = {"slow": slow, "last": lambda _: None} | ({} if shown else {METRIC: lambda _: {}})
+            beating = asyncio.ensure_future(worker.heartbeat())
+            await begun.wait()
+            change(worker)
+            go_on.set()
+            await beating
+            worker.metrics = {name: read for name, read in worker.metrics.items() if name != "slow"}
+
+        cluster.sync(changing)
+        assert worker.status == Status.running
+        assert (METRIC in worker.metrics) == shown
 
 
 def test_workers_without_a_store_show_nothing() -> None:

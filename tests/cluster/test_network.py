@@ -1,7 +1,9 @@
 """Which network is chosen between GPUs, what the cluster class is told of it, and what the plan says."""
 
 import os
+import signal
 import sys
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -229,23 +231,31 @@ def test_workers_on_ucxx_are_introduced_to_each_other(two_workers: Cluster, monk
 
     client = two_workers.client
     before = client.run(received)
-    network.introduce(client)
+    network.introduce(client, 2)
     assert client.run(received) == before
     monkeypatch.setattr(network, "_is_ucxx", lambda address: True)
     monkeypatch.setattr(network, "_on_gpu", bytes)
-    network.introduce(client)
+    network.introduce(client, 2)
     after = client.run(received)
     assert all(after[worker] > before[worker] for worker in after)
 
 
-def test_a_worker_that_fails_at_once_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("gone", [False, True], ids=["while it is greeted", "before"])
+def test_a_worker_that_fails_as_it_starts_is_waited_for(
+    gone: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with cluster(n_workers=2, gpu=False, dashboard_address=None) as started:
         monkeypatch.setattr(network, "_is_ucxx", lambda address: True)
-        monkeypatch.setattr(network, "_on_gpu", partial(_failing_once, tmp_path))
-        before = set(started.client.ncores())
-        network.introduce(started.client)
-        after = set(started.client.ncores())
-    assert len(after) == len(before) == 2 and after != before
+        monkeypatch.setattr(network, "_on_gpu", bytes if gone else partial(_failing_once, tmp_path))
+        before = started.client.run(os.getpid)
+        if gone:
+            os.kill(next(iter(before.values())), signal.SIGKILL)
+            while len(started.client.ncores()) == 2:
+                time.sleep(0.01)
+        network.introduce(started.client, 2)
+        received = started.client.run(lambda dask_worker: dask_worker.state.transfer_incoming_count_total)
+    assert len(received) == len(before) == 2 and received.keys() != before.keys()
+    assert all(received.values())
 
 
 def _failing_once(folder: Path, nbytes: int) -> bytes:
@@ -265,7 +275,7 @@ def test_workers_that_do_not_reach_each_other_are_not_waited_for(
     with pytest.raises(
         ClusterError, match="2 workers did not reach each other's GPUs over UCXX in 0 s: .*protocol='tcp'"
     ):
-        network.introduce(two_workers.client)
+        network.introduce(two_workers.client, 2)
 
 
 def test_a_cluster_of_cores_has_no_such_network() -> None:

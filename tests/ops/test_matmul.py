@@ -307,13 +307,23 @@ def test_a_save_is_resumed_with_another_plan(tmp_path: Path) -> None:
         osp.save(osp.matmul(a, b + 1), tmp_path / "c.zarr", resume=True)
 
 
-@pytest.mark.parametrize(("workers", "threads", "narrow"), [(1, 2, 1), (2, 2, 2), (1, 1, 16)])
+@pytest.mark.parametrize(("workers", "threads", "narrow"), [(1, 2, 1), (2, 2, 2), (1, 1, 16), (16, 2, 16)])
 def test_only_what_finds_the_gpu_idle_begins_with_narrow_panels(workers: int, threads: int, narrow: int) -> None:
     x = da.zeros((32768, 32768), chunks=8192)
     with using(resources("cuda", workers=workers, threads=threads, device_nbytes=2**34, pool_nbytes=2**40)):
         layer = product(osp.matmul(x, x, chunks=8192))
     tasks = [task.args[0] for task in layer.mapping.values()]
-    first, panels = (intervals(sizes) for sizes in (layer.plan.first_panels, layer.plan.panels))
-    assert first != panels
-    assert [task.panels == first for task in tasks].count(True) == narrow
-    assert {task.panels for task in tasks} <= {first, panels}
+    assert [task.panels[0] == (0, 256) for task in tasks].count(True) == narrow
+    assert {task.panels for task in tasks} == {intervals(layer.plan.first_panels), intervals(layer.plan.panels)}
+    assert {task.shape.width for task in tasks} == {max(layer.plan.panels)}
+
+
+def test_products_whose_tiles_begin_otherwise_have_names_of_their_own() -> None:
+    """Their bits differ: whoever knows one by its name must not be given the other."""
+    x = da.zeros((32768, 32768), chunks=8192)
+    names = set()
+    for workers in (1, 2):
+        with using(resources("cuda", workers=workers, threads=2, device_nbytes=2**34, pool_nbytes=2**40)):
+            layer = product(osp.matmul(x, x, chunks=8192))
+            names.add(next(iter(layer.mapping))[0])
+    assert len(names) == 2

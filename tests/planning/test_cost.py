@@ -69,6 +69,15 @@ def test_tasks_side_by_side_share_the_link_both_ways() -> None:
     assert predict(both, gpu, "float64")[0] > 2 * nbytes / 5e10
 
 
+def test_nothing_comes_down_while_the_first_panels_go_up() -> None:
+    """So the first half of the first tile of eight goes up at the full speed of that direction."""
+    rates = replace(GPU_RATES, task_s=0.0, both_ways_per_s=1e10)
+    gpu = replace(resources("cuda", threads=2), rates=rates)
+    streamed = replace(EVEN, uploaded_nbytes=8 * 10**10)
+    begun = (predict(replace(streamed, first_panels=panels), gpu, "float64")[0] for panels in ((0.5,), ()))
+    assert next(begun) - next(begun) == pytest.approx(5e9 / GPU_RATES.upload_per_s)
+
+
 def test_a_task_too_many_costs_a_round() -> None:
     even, _ = predict(EVEN, resources("cuda", workers=4), "float64")
     uneven, _ = predict(replace(EVEN, tasks=9), resources("cuda", workers=4), "float64")

@@ -77,6 +77,9 @@ def assert_within(plan: MatmulPlan, a: Operand, b: Operand, given: Resources) ->
     result = word * sum(plan.rows) * sum(plan.columns)
     slots = given.workers * given.threads
     tiles = held + (result if plan.hold_result else slots * 2 * tile * word)
+    if plan.side == "cupy":
+        row = max(plan.columns) * word
+        tiles += slots * 2 * row * max(1, min(2**27, tile * word // 8) // (2 * row))
     assert tiles <= plan.peak_tiles_nbytes <= tiles * 9 / 8 <= given.pool_nbytes * 9 / 8
     assert plan.peak_tiles_nbytes <= given.pool_nbytes
     if plan.side == "cupy":
@@ -245,20 +248,35 @@ def test_a_hundred_thousand_chunks_are_planned_in_no_time(device: Any, axis: str
 
 
 @pytest.mark.parametrize(
-    ("device", "reread", "first"),
-    [("cuda", None, (256, 256, 512)), ("cuda", "recompute", (4096, 4096, 4096)), ("cpu", None, (2048, 2048, 2048))],
+    ("device", "reread", "threads", "first", "others"),
+    [
+        ("cuda", None, 2, (256, 256, 512), (8192, 8192)),
+        ("cuda", None, 1, (256, 256, 512), (256, 256, 512)),
+        ("cuda", "recompute", 1, (4096, 4096, 4096), (4096, 4096, 4096)),
+        ("cpu", None, 1, (2048, 2048, 2048), (2048, 2048, 2048)),
+    ],
 )
-def test_the_first_panel_of_what_lies_in_memory_is_narrow_on_a_gpu(device: Any, reread: Any, first: Any) -> None:
+def test_the_first_panel_of_what_lies_in_memory_is_narrow_on_an_idle_gpu(
+    device: Any, reread: Any, threads: int, first: Any, others: Any
+) -> None:
     n = 16384
     whole = Operand((4096,) * 4, (4096,) * 4, reread)
     pool_nbytes = 2**40 if reread is None else 3 * 8 * n * n // 2
-    given = resources(device, device_nbytes=2**33, pool_nbytes=pool_nbytes)
+    given = resources(device, device_nbytes=2**33, threads=threads, pool_nbytes=pool_nbytes)
     plan = plan_matmul(
         whole, whole, "float64", given, same=True, keep_on_device=device == "cuda", chunks=((8192,) * 2,) * 2
     )
     assert plan.hold_a == (reread is None)
-    assert plan.first_panels[:3] == first
-    assert sum(plan.panels) == sum(plan.first_panels) == n and len(set(plan.panels)) == 1
+    assert (plan.first_panels[:3], plan.panels[:3]) == (first, others)
+    assert sum(plan.panels) == sum(plan.first_panels) == n
+
+
+@pytest.mark.parametrize(("device_nbytes", "widest"), [(2**37, 16384), (2**36, 8192)])
+def test_results_kept_on_gpus_have_wide_panels_where_there_is_room(device_nbytes: int, widest: int) -> None:
+    whole = Operand((8192,) * 8, (8192,) * 8, made=True, on_device=True)
+    given = resources("cuda", workers=4, threads=2, device_nbytes=device_nbytes)
+    tiles = ((16384,) * 4,) * 2
+    assert max(plan_matmul(whole, whole, "float64", given, keep_on_device=True, chunks=tiles).panels) == widest
 
 
 @pytest.mark.parametrize(("n", "workers"), [(65536, 4), (98304, 4), (49152, 2), (49152, 3), (40960, 4)])

@@ -166,7 +166,7 @@ def _start(
             client.register_plugin(_plugin(resources))
             if on_gpu:
                 client.register_plugin(ProductPlacement())
-                network.introduce(client)
+                network.introduce(client, resources.workers)
                 copies.keep(client, resources.device_nbytes)
             yield client, resources
 

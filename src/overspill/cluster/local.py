@@ -42,7 +42,7 @@ LOST_TIMEOUT = "distributed.deploy.lost-worker-timeout"
 DASHBOARD_PAGE = "overspill.dashboard.preload"
 """What the scheduler loads to serve the page of the stores: named, not imported, since it stands above this floor."""
 
-WITHOUT_GPU = {"distributed": {"diagnostics": {"nvml": False}}}
+WITHOUT_GPU = {"distributed.diagnostics.nvml": False}
 """Configuration of workers that compute on cores: each would ask the driver about GPUs as it starts, and ever again."""
 
 _MAPPINGS = ("env", "scheduler_kwargs")
@@ -101,7 +101,7 @@ def running(chosen: type[LocalCluster], keywords: Mapping[str, Any]) -> Iterator
         keywords = {**keywords, "memory_limit": 0, "local_directory": directory}
         keywords |= {"data": Store, "worker_class": SpillingNanny}
         if chosen is LocalCluster:
-            keywords["config"] = dask.config.merge(dask.config.config, WITHOUT_GPU, keywords.get("config") or {})
+            keywords["config"] = WITHOUT_GPU
         scheduler: dict[str, Any] = {"local_directory": directory}
         if keywords.get("dashboard_address") is not None:
             configured = dask.config.get("distributed.scheduler.preload")

@@ -17,13 +17,13 @@ METRIC = "overspill"
 def expose(worker: Worker) -> None:
     """Let the scheduler and Prometheus see `worker`'s store; without effect if its data lie in no store."""
     if callable(getattr(worker.data, "figures", None)):
-        worker.metrics[METRIC] = _figures
+        # Always another dictionary: a heartbeat may be going through this one, and would end the worker.
+        worker.metrics = {**worker.metrics, METRIC: _figures}
         _exposed.add(worker)
 
 
 def withdraw(worker: Worker) -> None:
     """Undo `expose`; without effect if nothing was exposed."""
-    # Another dictionary, for a heartbeat may be going through this one.
     worker.metrics = {name: read for name, read in worker.metrics.items() if name != METRIC}
     _exposed.remove(worker)
 

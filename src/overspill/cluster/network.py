@@ -120,8 +120,8 @@ def by_machine(gpus: int, absent: Sequence[str]) -> str:
     return f"TCP: {absent[0]} is not installed" if absent else GPU_TO_GPU
 
 
-def introduce(client: Client) -> None:
-    """Let workers that talk over UCXX fetch a chunk from each other's GPU.
+def introduce(client: Client, count: int) -> None:
+    """Let all workers, `count` of them, fetch a chunk from each other's GPU, if they talk over UCXX.
 
     Connections, and a peer's GPU, take UCXX a second to make out, which the first computation would wait for.
 
@@ -131,8 +131,7 @@ def introduce(client: Client) -> None:
         If they do not reach each other.
     """
     end = time.monotonic() + INTRODUCTION_S
-    count = len(client.ncores())
-    while workers := [address for address in client.ncores() if _is_ucxx(address)]:
+    while all(map(_is_ucxx, workers := list(client.ncores()))):
         if len(workers) == count and _greeted(client, workers, end):
             return
         if time.monotonic() > end:

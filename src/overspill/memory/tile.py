@@ -44,8 +44,8 @@ def configure(
 ) -> None:
     """Set this process's tile limit in bytes, and the directory on disk for what goes past it.
 
-    Where a GPU will read tiles, `lock_pages` is called with each new one: a product that found its pages unlocked would
-    wait for them to be locked.
+    Where a GPU will read tiles, `lock_pages` is called with each new one that is to be locked at once: a product that
+    found its pages unlocked would wait for them to be locked.
     """
     global _pool, _lock_pages
     _lock_pages = lock_pages

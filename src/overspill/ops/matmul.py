@@ -164,7 +164,7 @@ def _matmul_2d(
         for source in sources
     ]
     # What the tasks depend on, not what they are predicted to cost, which differs between machines.
-    begun = _begun(plan, resources)
+    begun = _begun(plan, resources.workers)
     followed = plan.rows, plan.columns, plan.panels, plan.first_panels, begun, plan.hold_a, plan.hold_b, plan.side
     name = f"{PRODUCT_NAME}-{tokenize(a.name, b.name, followed, residence)}"
     mapping = _tasks(name, sources, held, plan, begun, keep_on_device=keep_on_device)
@@ -191,12 +191,11 @@ def _source(x: da.Array) -> _Source:
     )
 
 
-def _begun(plan: MatmulPlan, resources: Resources) -> set[tuple[int, int]]:
-    """The tiles while whose first panels go up nothing else is multiplied, as far as can be told."""
-    tiles = set(product(range(len(plan.rows)), range(len(plan.columns))))
+def _begun(plan: MatmulPlan, workers: int) -> set[tuple[int, int]]:
+    """The tiles, if not all, while whose first panels go up nothing else is multiplied, as far as can be told."""
     if plan.first_panels == plan.panels:
         return set()
-    return tiles if resources.threads == 1 else beginnings(tiles, resources.workers)
+    return beginnings(product(range(len(plan.rows)), range(len(plan.columns))), workers)
 
 
 def _tasks(

@@ -29,11 +29,14 @@ PAGE_TABLE_NBYTES = 12
 took 176 MiB beside the buffers of two threads that locked 58 GB (`matmul_gpu_1_one.json`); these figures say 242."""
 
 
+LANDING_BUFFERS = 2
+"""Through which a new tile comes down from a GPU: one is filled while the other is emptied."""
+
 LANDING_NBYTES = 2**27
-"""Of the buffers through which a new tile comes down from a GPU: what copying one takes is long beside beginning to."""
+"""Of both of them, if their rows are no longer than that: what copying one takes is long beside beginning to."""
 
 LANDING_SHARE = 8
-"""They are at most this part of a tile."""
+"""At most this part of the tile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,14 @@ class Space:
         """Tiles of a result that is used up as it comes."""
         return self.slots * TILES_IN_FLIGHT * tiles_nbytes(self.tile * self.per_element.itemsize, 1)
 
+    @property
+    def landing_nbytes(self) -> int:
+        """Buffers through which tiles come down from GPUs, of all tasks that run at a time."""
+        if self.resources.device == "cpu":
+            return 0
+        rows, row_nbytes = self.rows.largest, self.columns.largest * self.per_element.itemsize
+        return self.slots * LANDING_BUFFERS * landing_rows(rows, row_nbytes) * row_nbytes
+
     def device_nbytes(self, width: int) -> int:
         """Device buffers of one task: the output tile, two pairs of panels, and what the product itself needs."""
         return self.tile * self.per_element.tile_itemsize + width * self._per_width()
@@ -115,14 +126,13 @@ class Space:
         else:
             streamed = (not self.hold_a) * self.rows.largest + (not self.hold_b) * self.columns.largest
             buffers = 2 * width * streamed * self.per_element.itemsize
-            buffers += landing_nbytes(self.tile * self.per_element.itemsize)
         return buffers + self._reading_nbytes(width)
 
     def widest_panel(self, limit: int) -> int:
         """The widest panel up to `limit` that fits the budgets; 0 or less where not even an output tile does."""
         if self.resources.device == "cuda":
             limit = self._widest(limit, self.device_budget_nbytes, self.device_nbytes)
-        host = self.resources.pool_nbytes - self.held_nbytes - self.in_flight_nbytes
+        host = self.resources.pool_nbytes - self.held_nbytes - self.in_flight_nbytes - self.landing_nbytes
         return self._widest(limit, host // self.slots, self.work_nbytes)
 
     def peaks(self, width: int, result: int) -> Peaks | None:
@@ -132,9 +142,10 @@ class Space:
             return None
         work = self.slots * self.work_nbytes(width)
         count = len(self.rows.sizes) * len(self.columns.sizes)
-        whole = self.held_nbytes + tiles_nbytes(result * self.per_element.itemsize, count)
+        around = self.held_nbytes + self.landing_nbytes
+        whole = around + tiles_nbytes(result * self.per_element.itemsize, count)
         hold_result = whole + work <= self.resources.pool_nbytes
-        tiles = whole if hold_result else self.held_nbytes + self.in_flight_nbytes
+        tiles = whole if hold_result else around + self.in_flight_nbytes
         if tiles + work > self.resources.pool_nbytes:
             return None
         loose = sum(x.size * self.per_element.itemsize for x in self._held if x.loose)
@@ -188,9 +199,15 @@ def tiles_nbytes(nbytes: int, count: int) -> int:
     return nbytes + min(2 * PAGESIZE * count, nbytes // 8)
 
 
-def landing_nbytes(tile_nbytes: int) -> int:
-    """Memory of the buffers through which a new tile of so many bytes comes down from a GPU."""
-    return min(LANDING_NBYTES, tile_nbytes // LANDING_SHARE)
+def landing_rows(rows: int, row_nbytes: int) -> int:
+    """Rows of each of the buffers through which a new tile of so many rows comes down from a GPU.
+
+    Examples
+    --------
+    >>> landing_rows(2**14, 2**17), landing_rows(100, 2**10), landing_rows(4, 2**27)
+    (512, 6, 1)
+    """
+    return max(1, min(LANDING_NBYTES, rows * row_nbytes // LANDING_SHARE) // (LANDING_BUFFERS * row_nbytes))
 
 
 def making_nbytes(operand: Operand, itemsize: int) -> int:

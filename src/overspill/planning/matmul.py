@@ -164,6 +164,10 @@ def _fit(problem: _Problem, space: footprint.Space, reason: str, limit: int) -> 
     in_memory = resources.device == "cuda" and hold_a and hold_b  # a streamed chunk cut once more would have to be kept
     panels = problem.panels(width)
     first_panels = candidates.narrow_first(panels) if in_memory else panels
+    tasks = len(rows.sizes) * len(columns.sizes)
+    rounds = -(-tasks // resources.workers)
+    if resources.threads == 1 or rounds == 1:  # every tile finds its GPU idle; of CPUs' panels none are narrow
+        panels = first_panels
     peaks = space.peaks(max(panels), result=m * n)
     if not peaks:
         return None
@@ -174,11 +178,6 @@ def _fit(problem: _Problem, space: footprint.Space, reason: str, limit: int) -> 
         read[b.reread] += per_element.itemsize * k * columns.read * len(rows.sizes)
     result_nbytes = per_element.itemsize * m * n
     in_bands = not problem.keep_on_device and per_element.rate != "integer"
-    tasks = len(rows.sizes) * len(columns.sizes)
-    # Of as many tiles as one GPU makes; on CPUs there is no difference.
-    rounds = -(-tasks // resources.workers)
-    narrow = rounds if resources.threads == 1 else 1
-    widths = k * rounds / (narrow * len(first_panels) + (rounds - narrow) * len(panels))
     traffic = cost.Traffic(
         tasks=tasks,
         flop=per_element.flop * m * n * k,
@@ -189,7 +188,7 @@ def _fit(problem: _Problem, space: footprint.Space, reason: str, limit: int) -> 
         recomputed_nbytes=read["recompute"],
         prepared_nbytes=per_element.itemsize * sum(x.size for x in pair.held(hold_a, hold_b) if not x.made),
         largest_tile=space.tile / (m * n),
-        panel_width=widths,
+        panel_width=k * rounds / (len(first_panels) + (rounds - 1) * len(panels)),
         first_panels=tuple(panel / k for panel in first_panels[: first_panels.index(max(first_panels)) + 1]),
         last_panel=panels[-1] / k,
         last_band=bands(rows.largest, columns.largest)[-1] / rows.largest if in_bands else 1.0,

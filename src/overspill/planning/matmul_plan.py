@@ -21,7 +21,7 @@ class MatmulPlan:
     rows, columns, panels
         Sizes of the output tiles along each axis, and of the K panels.
     first_panels
-        The K panels of a tile that finds nothing else being multiplied: narrow ones first.
+        The K panels of a tile that finds nothing else being multiplied: narrow ones first. If each does, `panels` too.
     hold_a, hold_b
         Whether the operand's chunks are kept as tiles.
     hold_result

@@ -37,7 +37,7 @@ class CUDA:
         self.computing = cupy.cuda.Stream(non_blocking=True)
         self.link = Turn()
         self.turn = Turn()
-        self.unlocked = Unlocked()
+        self.unlocked = Unlocked(lambda: bool(self.computing.done and not self.link.taken))
         self._lock = threading.Lock()
         self._copying: list[cupy.cuda.Stream] = []
 
@@ -167,8 +167,7 @@ class CUDATileStream:
         self._panels.clear()
         self._sources.clear()
         self._staging.clear()
-        if not self._device.turn.taken:
-            self._device.unlocked.lock()
+        self._device.unlocked.lock()
 
     def _add(self, a: cupy.ndarray, b: cupy.ndarray, total: cupy.ndarray) -> None:
         """Queue the addition of ``a @ b`` to rows of the sum."""

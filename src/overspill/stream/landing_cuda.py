@@ -6,6 +6,7 @@ comes to a new tile goes through small buffers that are locked, and the tile is 
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,14 +21,14 @@ from overspill import memory
 from overspill.memory import registry
 from overspill.memory.pinning import is_locked, pin, populate
 from overspill.memory.segment import Segment
-from overspill.planning.footprint import landing_nbytes
+from overspill.planning.footprint import LANDING_BUFFERS, landing_rows
 from overspill.planning.grid import even, intervals
-
-BUFFERS = 2
-"""One is filled while the other is emptied."""
 
 THREADS = 4
 """That empty a buffer: about as many as are as fast as the link."""
+
+REST_S = 0.05
+"""Seconds after which a GPU that is done is taken to rest: the next task of a product begins sooner."""
 
 Finished = Sequence[tuple[slice, cupy.cuda.Event]]
 """Rows, and the event after which they are finished on the GPU."""
@@ -37,12 +38,19 @@ Rows = Callable[[slice], cupy.ndarray]
 
 
 class Unlocked:
-    """Tiles that are there, but not locked yet; those that nobody uses any more are forgotten."""
+    """Tiles that are there, but not locked yet; those that nobody uses any more are forgotten.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    rests
+        Whether the GPU has nothing to do.
+    """
+
+    def __init__(self, rests: Callable[[], bool]) -> None:
+        self._rests = rests
         self._lock = threading.Lock()
         self._segments: set[Segment] = set()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="overspill-locking")
+        self.thread: threading.Thread | None = None
 
     def add(self, tile: NDArray[Any]) -> None:
         """Have the pages of `tile` locked at the next occasion, for whoever reads it, or gets its memory then."""
@@ -51,15 +59,24 @@ class Unlocked:
                 self._segments.add(found[0])
 
     def lock(self) -> None:
-        """Begin to lock them, in a thread of its own."""
+        """Lock them in a thread of their own, which ends when the GPU has something to do, or the program ends."""
         with self._lock:
-            segments, self._segments = self._segments, set()
-        for segment in segments:
-            self._thread.submit(_lock, segment)
+            if self._segments and self.thread is None:
+                self.thread = threading.Thread(target=self._work, name="overspill-locking", daemon=True)
+                self.thread.start()
 
-    def wait(self) -> None:
-        """Return when what has begun is done."""
-        self._thread.submit(int).result()
+    def _work(self) -> None:
+        time.sleep(REST_S)
+        while segment := self._next():
+            for lease in list(segment.leases)[:1]:  # which keeps the memory mapped
+                pin(np.asarray(lease))
+
+    def _next(self) -> Segment | None:
+        with self._lock:
+            if self._segments and self._rests():
+                return self._segments.pop()
+            self.thread = None
+            return None
 
 
 class Landing:
@@ -72,28 +89,34 @@ class Landing:
 
     def bring(self, finished: Finished, rows: Rows, stream: cupy.cuda.Stream) -> None:
         """Copy what is `finished` on `stream`, and return once it is there."""
-        if memory.is_tile(self.tile) and not is_locked(self.tile):
-            self._bring_through_buffers(finished, rows, stream)
-            self._unlocked.add(self.tile)
+        if is_locked(self.tile):
+            self._bring_straight(finished, rows, stream)
             return
+        height = landing_rows(len(self.tile), self.tile.strides[0])
+        buffers = [memory.empty((height, self.tile.shape[1]), self.tile.dtype) for _ in range(LANDING_BUFFERS)]
+        if all(pin(buffer) for buffer in buffers):  # a cluster's are locked already
+            self._bring_through(buffers, finished, rows, stream)
+        else:  # they would only be in the way
+            self._bring_straight(finished, rows, stream)
+        self._unlocked.add(self.tile)
+
+    def _bring_straight(self, finished: Finished, rows: Rows, stream: cupy.cuda.Stream) -> None:
         kept = []
         for piece in _pieces(finished, len(self.tile), stream):
             kept.append(source := self._cast(rows(piece)))  # what is copied must stay until it has been
             _copy(source, self.tile[piece], stream)
         stream.synchronize()
 
-    def _bring_through_buffers(self, finished: Finished, rows: Rows, stream: cupy.cuda.Stream) -> None:
-        height = max(1, landing_nbytes(self.tile.nbytes) // BUFFERS // self.tile.strides[0])
-        buffers = [memory.empty((height, self.tile.shape[1]), self.tile.dtype) for _ in range(BUFFERS)]
-        for buffer in buffers:
-            pin(buffer)  # in a process that no cluster has prepared for a GPU
+    def _bring_through(
+        self, buffers: Sequence[NDArray[Any]], finished: Finished, rows: Rows, stream: cupy.cuda.Stream
+    ) -> None:
         coming: deque[tuple[Any, ...]] = deque()
         with ThreadPoolExecutor(THREADS, thread_name_prefix="overspill-landing") as threads:
-            for number, piece in enumerate(_pieces(finished, height, stream)):
-                if len(coming) == BUFFERS:
+            for number, piece in enumerate(_pieces(finished, len(buffers[0]), stream)):
+                if len(coming) == len(buffers):
                     _land(threads, *coming.popleft())
                 source = self._cast(rows(piece))
-                buffered = buffers[number % BUFFERS][: len(source)]
+                buffered = buffers[number % len(buffers)][: len(source)]
                 _copy(source, buffered, stream)
                 coming.append((stream.record(), source, buffered, self.tile[piece]))
             while coming:
@@ -101,11 +124,6 @@ class Landing:
 
     def _cast(self, rows: cupy.ndarray) -> cupy.ndarray:
         return rows.astype(self.tile.dtype, copy=False)
-
-
-def _lock(segment: Segment) -> None:
-    for lease in list(segment.leases)[:1]:  # which keeps the memory mapped
-        pin(np.asarray(lease))
 
 
 def _pieces(finished: Finished, height: int, stream: cupy.cuda.Stream) -> Iterator[slice]:
