@@ -13,6 +13,7 @@ Writes ``results/matmul_steps_gpu.json``, of several GPUs ``matmul_steps_gpu_GPU
 import argparse
 import importlib
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,9 +122,9 @@ def rotated(names: list[str], by: int) -> list[str]:
     return names[first:] + names[:first]
 
 
-def every_one(positions: set[tuple[int, int]], workers: int) -> set[tuple[int, int]]:
+def every_one(positions: Iterable[tuple[int, int]], workers: int) -> set[tuple[int, int]]:
     """All of them, whoever makes them."""
-    return positions
+    return set(positions)
 
 
 def choose(pipeline: Pipeline) -> None:

@@ -163,8 +163,8 @@ def _matmul_2d(
         source.array if backend.residence_of(source.array._meta) == "device" else to_host(source.array)
         for source in sources
     ]
-    # What the tasks depend on, not what they are predicted to cost, which differs between machines.
     begun = _begun(plan, resources.workers)
+    # What the tasks depend on, not what they are predicted to cost, which differs between machines.
     followed = plan.rows, plan.columns, plan.panels, plan.first_panels, begun, plan.hold_a, plan.hold_b, plan.side
     name = f"{PRODUCT_NAME}-{tokenize(a.name, b.name, followed, residence)}"
     mapping = _tasks(name, sources, held, plan, begun, keep_on_device=keep_on_device)
