@@ -30,7 +30,6 @@ from spill_works import held, settle, task_count
 import overspill as osp
 from overspill.planning import candidates, grid, placement
 from overspill.planning import matmul as planning
-from overspill.stream.turn import Turn
 from overspill.units import parse_nbytes
 
 tasks = importlib.import_module("overspill.ops.matmul")  # whose name in its package is the function's
@@ -44,7 +43,6 @@ class Pipeline:
     """What the pipeline is made to do."""
 
     turns: bool = True
-    link: bool = True
     all_begin: bool = False
     bands: bool = True
     narrowest_first_panel: int = candidates.NARROWEST_FIRST_PANEL
@@ -53,27 +51,17 @@ class Pipeline:
 
 PIPELINES = {
     "overspill": Pipeline(),
-    "tasks multiply side by side": Pipeline(turns=False, link=False),
-    "panels of tasks go up side by side": Pipeline(link=False),
+    "tasks upload and multiply side by side": Pipeline(turns=False),
     "every tile begins with narrow panels": Pipeline(all_begin=True),
     "the last panel in one piece": Pipeline(bands=False),
     "the first panel as wide as others": Pipeline(narrowest_first_panel=NEVER),
-    "none of the four": Pipeline(turns=False, link=False, bands=False, narrowest_first_panel=NEVER),
+    "none of the three": Pipeline(turns=False, bands=False, narrowest_first_panel=NEVER),
     "panels of 2048": Pipeline(widest_panels=(2048,)),
     "panels of 4096": Pipeline(widest_panels=(4096,)),
     "panels of 8192": Pipeline(widest_panels=(8192,)),
     "panels of 16384": Pipeline(widest_panels=(16384,)),
+    "panels of 32768": Pipeline(widest_panels=(32768,)),
 }
-
-
-class NoTurn(Turn):
-    """What any number of tasks have at a time."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *exception: object) -> None:
-        pass
 
 
 def main() -> None:
@@ -129,12 +117,14 @@ def every_one(positions: Iterable[tuple[int, int]], workers: int) -> set[tuple[i
 
 def choose(pipeline: Pipeline) -> None:
     """Make this worker's pipeline so."""
-    from overspill.stream import cuda, device
+    from overspill.stream import cuda
+    from overspill.stream.strip import Strip
 
     cuda.bands = grid.bands if pipeline.bands else lambda rows, columns: (rows,)
-    where = device.device("cupy")
-    where.turn = Turn() if pipeline.turns else NoTurn()
-    where.link = Turn() if pipeline.link else NoTurn()
+    if not hasattr(Strip, "there"):
+        Strip.there = Strip.in_memory
+    # Panels that are made as they go up are those of many tasks at a time, in buffers of each one's own.
+    Strip.in_memory = Strip.there if pipeline.turns else False
 
 
 def parser() -> argparse.ArgumentParser:

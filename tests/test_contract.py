@@ -45,6 +45,7 @@ MAY_IMPORT_CUPY = (
     "memory/store/pool_cuda.py",
     "stream/cuda.py",
     "stream/landing_cuda.py",
+    "stream/slots_cuda.py",
 )
 
 ARRAY_LIBRARIES = {"numpy", "cupy", "cupyx", "scipy", "dask", "distributed", "zarr"}

@@ -1,8 +1,11 @@
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cases import cuts, resources
 from overspill.planning.candidates import (
+    ALIGNED,
     FINEST_SPLIT,
     NARROWEST_FIRST_PANEL,
     holdings,
@@ -42,15 +45,18 @@ def test_panels_lie_on_chunk_boundaries_where_they_can(chunks: tuple[int, ...], 
         assert set(bounds(widths)) <= set(bounds(chunks))
 
 
-@given(st.lists(st.integers(1, 10**5), min_size=1).map(tuple))
-def test_the_first_panel_is_cut_so_that_none_is_wider_than_all_before_it(given: Chunks) -> None:
-    widths = narrow_first(given)
+@given(st.lists(st.integers(1, 10**5), min_size=1).map(tuple), st.floats(2, 100))
+def test_the_first_panel_is_cut_into_ever_wider_ones(given: Chunks, growth: float) -> None:
+    widths = narrow_first(given, growth)
     cut_up = len(widths) - len(given) + 1
     assert widths[cut_up:] == given[1:]
-    assert sum(widths[:cut_up]) == given[0]
-    assert min(given[0], NARROWEST_FIRST_PANEL) <= widths[0] < 2 * NARROWEST_FIRST_PANEL
-    edges = bounds(widths[:cut_up])
-    assert all(width <= before + 1 for width, before in zip(widths[1:cut_up], edges[1:-1], strict=True))
+    first = widths[:cut_up]
+    assert sum(first) == given[0]
+    assert min(given[0], NARROWEST_FIRST_PANEL) <= first[0]
+    # One more would leave the first too narrow.
+    assert given[0] < NARROWEST_FIRST_PANEL * sum(growth**number for number in range(cut_up + 1))
+    slack = ALIGNED * (1 + growth)  # each has two ends, which are moved by half of it
+    assert all(abs(wide - growth * narrow) <= slack + 1e-6 * wide for narrow, wide in pairwise(first))
 
 
 def test_panels_follow_the_wider_chunks() -> None:

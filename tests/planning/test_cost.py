@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from cases import GPU_RATES, resources
-from overspill.planning.cost import Traffic, predict
+from overspill.planning.cost import HALF_RATE_WIDTH, Traffic, predict
 
 EVEN = Traffic(
     tasks=8,
@@ -92,5 +92,5 @@ def test_tiles_of_several_sizes_cost_as_many_of_the_largest() -> None:
 
 def test_narrow_panels_are_slower() -> None:
     wide, _ = predict(EVEN, resources("cuda"), "float64")
-    narrow, _ = predict(replace(EVEN, panel_width=64), resources("cuda"), "float64")
+    narrow, _ = predict(replace(EVEN, panel_width=HALF_RATE_WIDTH["cuda"]), resources("cuda"), "float64")
     assert narrow == pytest.approx(2 * wide, rel=0.1)

@@ -72,7 +72,7 @@ def test_bands_are_of_so_many_elements_or_a_row_and_the_last_is_no_larger_than_o
     assert heights[-1] == min(heights)
 
 
-def test_what_goes_down_at_last_is_half_a_band_at_most() -> None:
-    assert bands(8192, 8192) == (4096, 4096)
-    assert bands(16384, 16384) == (4096, 4096, 4096, 2048, 2048)
+def test_what_goes_down_at_last_is_little() -> None:
+    assert bands(8192, 8192) == (4096, 2048, 1024, 1024)
+    assert bands(16384, 16384) == (4096, 4096, 4096, 2048, 1024, 512, 512)
     assert bands(1, 2**30) == (1,)

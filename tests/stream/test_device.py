@@ -24,6 +24,6 @@ def test_the_gpu_is_a_device_too() -> None:
 
 def test_a_stream_is_opened_for_a_tile() -> None:
     shape = TileShape(actual=(3, 4), largest=(3, 4), width=7)
-    stream = device("numpy").open(shape, "float64", arithmetic("float64", "cpu"), keep_on_device=False)
+    stream = device("numpy").open(shape, "float64", arithmetic("float64", "cpu"), keep_on_device=False, in_turn=True)
     assert isinstance(stream, CPUTileStream)
     stream.close()

@@ -169,13 +169,14 @@ def test_what_was_queued_before_a_failure_is_done_before_buffers_are_handed_on(m
 
     monkeypatch.setattr(cuda.gemm_cuda, "gemm", failing)
     where, x = device("cupy"), as_tile(matrix((M, K), "float64", 1))
-    stream = where.open(TileShape((M, M), (M, M), K), "float64", arithmetic("float64", "cuda"), keep_on_device=True)
+    per_element = arithmetic("float64", "cuda")
+    stream = where.open(TileShape((M, M), (M, M), K), "float64", per_element, keep_on_device=True, in_turn=True)
     with ThreadPoolExecutor(1) as threads:
         try:
             panels = [stream.upload(operand, 0, [Part(x, 0, 0)], (M, K)) for operand in (0, 1)]
             with pytest.raises(MemoryError):
                 stream.multiply(0, *panels)
-            assert not stream._multiplied[0].done, "close would not wait"
+            assert not stream._multiplied.done, "close would not wait"
         finally:
             closing = threads.submit(stream.close)
             go_on.set()

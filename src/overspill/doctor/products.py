@@ -46,7 +46,7 @@ def multiplying(effort: Effort, *, side: Literal["numpy", "cupy"], dtype: str) -
     """Products of two square matrices, added up in an output tile; counts operations."""
     n = effort.host_n if side == "numpy" else effort.device_n
     cost = arithmetic(dtype, "cpu" if side == "numpy" else "cuda")
-    stream = device(side).open(TileShape((n, n), (n, n), n), dtype, cost, keep_on_device=True)
+    stream = device(side).open(TileShape((n, n), (n, n), n), dtype, cost, keep_on_device=True, in_turn=False)
     try:
         x = _matrix(n, dtype, side)
         a, b = (stream.upload(operand, 0, [Part(x, 0, 0)], (n, n)) for operand in (0, 1))

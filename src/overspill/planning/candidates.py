@@ -1,7 +1,7 @@
 """What the planner tries: operands to hold, cuts of the result into tiles, and of K into panels. Integers only."""
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import pairwise, product
 
 from overspill.planning.grid import Cut, cut, even, group
 from overspill.planning.operands import Chunks, Pair
@@ -10,8 +10,17 @@ from overspill.planning.resources import Resources
 NARROWEST_PANEL = 16
 """K panels narrower than this are not worth their calls."""
 
-NARROWEST_FIRST_PANEL = 256
+NARROWEST_FIRST_PANEL = 192
 """Panels narrower than this take longer to begin than to upload."""
+
+LEAST_GROWTH = 2.0
+"""How many times as wide as the one before a panel at the beginning is at least, even where it comes too late then."""
+
+MOST_GROWTH = 16.0
+"""And at most, however soon it comes: what it takes to begin counts for more then."""
+
+ALIGNED = 64
+"""Elements, or a multiple, after which a panel ends that is not the last of its kind: rows that copies take whole."""
 
 FINEST_SPLIT = 512
 """Most parts that an axis of the output is tried in."""
@@ -57,20 +66,22 @@ def panels(pair: Pair, width: int) -> Chunks:
     return even(pair.k, width)
 
 
-def narrow_first(panels: Chunks) -> Chunks:
-    """The first panel cut into a narrow one and others, each as wide as all before it together.
+def narrow_first(panels: Chunks, growth: float) -> Chunks:
+    """The first panel cut into a narrow one and others, each `growth` times as wide as the one before it.
 
-    The sooner a panel has gone up, the sooner multiplying begins; and while one is multiplied the next one, at most
-    twice as wide, has time to follow.
+    The sooner a panel has gone up, the sooner multiplying begins; and while one is multiplied the next one has time to
+    follow, if it takes `growth` times as long to multiply a panel as to upload it.
 
     Examples
     --------
-    >>> narrow_first((2048, 2048, 100)), narrow_first((300, 300))
-    ((256, 256, 512, 1024, 2048, 100), (300, 300))
+    >>> narrow_first((2048, 2048, 100), 2.0), narrow_first((4096,), 20.0), narrow_first((300, 300), 2.0)
+    ((320, 576, 1152, 2048, 100), (192, 3904), (300, 300))
     """
     first, *others = panels
-    halves: list[int] = []
-    while first // 2 >= NARROWEST_FIRST_PANEL:
-        halves.append(first - first // 2)
-        first //= 2
-    return (first, *reversed(halves), *others)
+    total = narrowest = 1.0  # of all panels so far, in units of the first one
+    sums = [total]
+    while first / (total := total + narrowest * growth) >= NARROWEST_FIRST_PANEL:
+        narrowest *= growth
+        sums.append(total)
+    edges = [round(first * part / sums[-1] / ALIGNED) * ALIGNED for part in sums[:-1]]
+    return (*(stop - start for start, stop in pairwise((0, *edges, first))), *others)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from overspill.planning.resources import Resources
 
-HALF_RATE_WIDTH = {"cpu": 24, "cuda": 64}
+HALF_RATE_WIDTH = {"cpu": 24, "cuda": 96}
 """Panel width at which a product runs at half its rate, because every panel passes over the whole accumulator."""
 
 
@@ -35,7 +35,7 @@ class Traffic:
     panel_width
         Of a K panel, on average, in elements.
     first_panels
-        Shares of K that the panels are, 0 to 1, up to the first of full width.
+        Shares of K that the panels are, 0 to 1, up to the first of full width; none if they are on the GPUs already.
     last_panel
         Share of K that the last panel is.
     last_band

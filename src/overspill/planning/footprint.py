@@ -91,11 +91,6 @@ class Space:
         return self.resources.workers * self.resources.threads
 
     @property
-    def device_budget_nbytes(self) -> int:
-        """What one task may use of its GPU."""
-        return self.resources.device_nbytes // self.resources.threads
-
-    @property
     def held_nbytes(self) -> int:
         """Tiles of the held operands."""
         return sum(tiles_nbytes(x.size * self.per_element.itemsize, x.count) for x in self._held)
@@ -114,8 +109,13 @@ class Space:
         return self.slots * LANDING_BUFFERS * landing_rows(rows, row_nbytes) * row_nbytes
 
     def device_nbytes(self, width: int) -> int:
-        """Device buffers of one task: the output tile, two pairs of panels, and what the product itself needs."""
-        return self.tile * self.per_element.tile_itemsize + width * self._per_width()
+        """Device buffers on one GPU: its tasks' output tiles, two pairs of panels, and what the product itself needs.
+
+        Tasks that find their operands in memory have them go up in turn, through the same buffers.
+        """
+        threads = self.resources.threads
+        pairs = 1 if self.hold_a and self.hold_b else threads
+        return threads * self.tile * self.per_element.tile_itemsize + pairs * width * self._per_width()
 
     def work_nbytes(self, width: int) -> int:
         """Host memory of one task besides its output tile."""
@@ -130,13 +130,13 @@ class Space:
     def widest_panel(self, limit: int) -> int:
         """The widest panel up to `limit` that fits the budgets; 0 or less where not even an output tile does."""
         if self.resources.device == "cuda":
-            limit = self._widest(limit, self.device_budget_nbytes, self.device_nbytes)
+            limit = self._widest(limit, self.resources.device_nbytes, self.device_nbytes)
         host = self.resources.pool_nbytes - self.held_nbytes - self.in_flight_nbytes - self.landing_nbytes
         return self._widest(limit, host // self.slots, self.work_nbytes)
 
     def peaks(self, width: int, result: int) -> Peaks | None:
         """Most bytes with panels up to `width` and a result of `result` elements; None when over a budget."""
-        device = self.device_nbytes(width) * self.resources.threads if self.resources.device == "cuda" else 0
+        device = self.device_nbytes(width) if self.resources.device == "cuda" else 0
         if device > self.resources.device_nbytes:
             return None
         work = self.slots * self.work_nbytes(width)

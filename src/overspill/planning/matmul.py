@@ -20,11 +20,11 @@ from overspill.planning.refusal import refusal
 from overspill.planning.resources import Resources
 from overspill.units import format_seconds
 
-WIDEST_PANELS = {"cpu": (2048,), "cuda": (16384, 8192, 4096)}
+WIDEST_PANELS = {"cpu": (2048,), "cuda": (32768, 16384, 8192, 4096)}
 """Widths that K panels have at most, each to be tried. While a GPU multiplies the last panel the tile goes down, best
 behind a wide one; the panels at the beginning wait less for each other if they need not grow as wide."""
 
-WIDEST_KEPT_PANELS = (16384, 8192)
+WIDEST_KEPT_PANELS = (32768, 16384, 8192)
 """The same where the result stays on the GPU; those before the last only where there is room beside the data."""
 
 NEARLY = 1.02
@@ -148,8 +148,20 @@ def _most(problem: _Problem, space: footprint.Space, limits: Sequence[int]) -> i
     elements = sum(x.size for x in pair.held(True, True) if x.on_device)
     elements += pair.a.row_bounds[-1] * pair.b.column_bounds[-1] // resources.workers
     room = resources.device_nbytes - elements * space.per_element.itemsize
-    fitting = (limit for limit in limits if resources.threads * space.device_nbytes(min(limit, pair.k)) <= room)
+    fitting = (limit for limit in limits if space.device_nbytes(min(limit, pair.k)) <= room)
     return next(fitting, limits[-1])
+
+
+def _growth(space: footprint.Space) -> float:
+    """How many times as long as it takes to go up a panel takes to be multiplied."""
+    rates, per_element = space.resources.rates, space.per_element
+    upload_s = 0.0
+    for operand, cut in ((space.pair.a, space.rows), (space.pair.b, space.columns)):
+        # Within a GPU's memory it is read and written, and so is what is multiplied meanwhile.
+        rate = rates.memory_per_s / 4 if operand.on_device else rates.upload_per_s
+        upload_s += per_element.itemsize * cut.largest / rate
+    multiply_s = per_element.flop * space.tile / rates.gemm_flop_per_s[per_element.rate]
+    return min(max(candidates.LEAST_GROWTH, multiply_s / upload_s), candidates.MOST_GROWTH)
 
 
 def _fit(problem: _Problem, space: footprint.Space, reason: str, limit: int) -> MatmulPlan | None:
@@ -163,7 +175,7 @@ def _fit(problem: _Problem, space: footprint.Space, reason: str, limit: int) -> 
         return None
     in_memory = resources.device == "cuda" and hold_a and hold_b  # a streamed chunk cut once more would have to be kept
     panels = problem.panels(width)
-    first_panels = candidates.narrow_first(panels) if in_memory else panels
+    first_panels = candidates.narrow_first(panels, _growth(space)) if in_memory else panels
     tasks = len(rows.sizes) * len(columns.sizes)
     rounds = -(-tasks // resources.workers)
     if resources.threads == 1 or rounds == 1:  # every tile finds its GPU idle; of CPUs' panels none are narrow
@@ -176,6 +188,7 @@ def _fit(problem: _Problem, space: footprint.Space, reason: str, limit: int) -> 
         read[a.reread] += per_element.itemsize * k * rows.read * len(columns.sizes)
     if not hold_b and b.reread:
         read[b.reread] += per_element.itemsize * k * columns.read * len(rows.sizes)
+    starting = () if a.on_device and b.on_device else first_panels[: first_panels.index(max(first_panels)) + 1]
     result_nbytes = per_element.itemsize * m * n
     in_bands = not problem.keep_on_device and per_element.rate != "integer"
     traffic = cost.Traffic(
@@ -189,7 +202,7 @@ def _fit(problem: _Problem, space: footprint.Space, reason: str, limit: int) -> 
         prepared_nbytes=per_element.itemsize * sum(x.size for x in pair.held(hold_a, hold_b) if not x.made),
         largest_tile=space.tile / (m * n),
         panel_width=k * rounds / (len(first_panels) + (rounds - 1) * len(panels)),
-        first_panels=tuple(panel / k for panel in first_panels[: first_panels.index(max(first_panels)) + 1]),
+        first_panels=tuple(panel / k for panel in starting),
         last_panel=panels[-1] / k,
         last_band=bands(rows.largest, columns.largest)[-1] / rows.largest if in_bands else 1.0,
     )

@@ -54,15 +54,17 @@ def placed(positions: Iterable[tuple[int, int]], workers: int) -> dict[tuple[int
 
 
 def beginnings(positions: Iterable[tuple[int, int]], workers: int) -> set[tuple[int, int]]:
-    """The first tile of each worker that makes those which `placed` gives it row by row.
+    """The tile that each worker makes first of those which `placed` gives it.
+
+    That is the last one by name: of tasks that wait for nothing, Dask begins with that.
 
     Examples
     --------
     >>> sorted(beginnings([(i, j) for i in range(2) for j in range(4)], 2))
-    [(0, 0), (0, 2)]
+    [(1, 1), (1, 3)]
     """
     owners = placed(positions, workers)
-    return {min(tiles) for tiles in _by_owner(owners).values()}
+    return {max(tiles, key=str) for tiles in _by_owner(owners).values()}
 
 
 def fetched_nbytes(pair: Pair, rows: Chunks, columns: Chunks, itemsize: int, workers: int) -> int:

@@ -27,10 +27,10 @@ def refusal(
     space = footprint.Space(per_element, resources, pair, not a.reread, not b.reread, rows, columns)
     tile = f"{rows.largest} × {columns.largest} output tile"
     slots, width = space.slots, min(pair.k, NARROWEST_PANEL)
-    if resources.device == "cuda" and space.device_nbytes(width) > space.device_budget_nbytes:
+    if resources.device == "cuda" and space.device_nbytes(width) > resources.device_nbytes:
         return (
             f"device budget {format_nbytes(resources.device_nbytes)} cannot hold one {tile} and its panels for each of "
-            f"{resources.threads} tasks ({format_nbytes(resources.threads * space.device_nbytes(width))}): "
+            f"{resources.threads} tasks ({format_nbytes(space.device_nbytes(width))}): "
             "raise device_memory= or pass smaller chunks="
         )
     largest = max(a, b, key=lambda operand: operand.largest_chunk)

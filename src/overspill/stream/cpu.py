@@ -11,7 +11,7 @@ from overspill import memory
 from overspill.kernels import blas, integer
 from overspill.planning.arithmetic import Arithmetic
 from overspill.stream.buffers import Buffers
-from overspill.stream.device import TileShape
+from overspill.stream.device import SLOTS, TileShape
 from overspill.stream.strip import Part
 
 Array = NDArray[Any]
@@ -24,8 +24,10 @@ class CPU:
         self.buffers = Buffers(lambda nbytes: np.empty(nbytes, np.uint8), drop=lambda nbytes: None)
         self.link = self.turn = nullcontext()  # each task has cores of its own
 
-    def open(self, shape: TileShape, dtype: str, arithmetic: Arithmetic, *, keep_on_device: bool) -> "CPUTileStream":
-        """Begin an output tile; `keep_on_device` changes nothing, for the device's memory is the host's."""
+    def open(
+        self, shape: TileShape, dtype: str, arithmetic: Arithmetic, *, keep_on_device: bool, in_turn: bool
+    ) -> "CPUTileStream":
+        """Begin an output tile; where the result is kept and whose turn it is change nothing."""
         return CPUTileStream(self.buffers, shape, dtype, arithmetic)
 
 
@@ -43,6 +45,12 @@ class CPUTileStream:
         self._begun = False
         self._buffers = buffers
         self._packed: dict[tuple[int, int], tuple[int, Array]] = {}
+        self._filled = SLOTS - 1
+
+    def next_slot(self) -> int:
+        """The pair of buffers for the next panels."""
+        self._filled = (self._filled + 1) % SLOTS
+        return self._filled
 
     def make_room(self) -> None:
         """There is room already: the sum grows where the tile will be."""

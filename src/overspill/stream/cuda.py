@@ -7,9 +7,7 @@ from typing import Any, Literal
 import cupy
 import numpy as np
 from cupy.cuda import runtime
-from numpy.typing import NDArray
 
-from overspill import memory
 from overspill.kernels import gemm_cuda, integer
 from overspill.memory import ledger
 from overspill.memory.pinning import pin
@@ -17,8 +15,9 @@ from overspill.memory.store import process
 from overspill.planning.arithmetic import Arithmetic
 from overspill.planning.grid import bands, intervals
 from overspill.stream.buffers import Buffers
-from overspill.stream.device import SLOTS, TileShape
+from overspill.stream.device import TileShape
 from overspill.stream.landing_cuda import Landing, Unlocked
+from overspill.stream.slots_cuda import Key, Slots
 from overspill.stream.strip import Part
 from overspill.stream.turn import Turn
 
@@ -28,12 +27,13 @@ class CUDA:
 
     Tasks multiply one after the other, on one stream: side by side, each would get half of the GPU, and both would end
     at the same time, and nobody would multiply while both download their results and upload their next ones' first
-    panels. Panels go up in the same order: when one task has sent its last ones, the next one's first go up, and are
-    there when it gets its turn.
+    panels. Panels go up in the same order, through the same buffers: when one task has sent its last ones, the next
+    one's first go up, and are there when it gets its turn.
     """
 
     def __init__(self) -> None:
         self.buffers = Buffers(self._allocate, self._drop)
+        self.slots = Slots(self.buffers)
         self.computing = cupy.cuda.Stream(non_blocking=True)
         self.link = Turn()
         self.turn = Turn()
@@ -41,9 +41,12 @@ class CUDA:
         self._lock = threading.Lock()
         self._copying: list[cupy.cuda.Stream] = []
 
-    def open(self, shape: TileShape, dtype: str, arithmetic: Arithmetic, *, keep_on_device: bool) -> "CUDATileStream":
+    def open(
+        self, shape: TileShape, dtype: str, arithmetic: Arithmetic, *, keep_on_device: bool, in_turn: bool
+    ) -> "CUDATileStream":
         """Begin an output tile."""
-        return CUDATileStream(self, shape, dtype, arithmetic, keep_on_device=keep_on_device)
+        slots = self.slots if in_turn else Slots(self.buffers)
+        return CUDATileStream(self, slots, shape, dtype, arithmetic, keep_on_device=keep_on_device)
 
     def take_stream(self) -> cupy.cuda.Stream:
         """A stream that nothing else uses."""
@@ -72,27 +75,28 @@ class CUDATileStream:
     """One output tile on a GPU: a stream that copies, the GPU's one that computes, and events between them."""
 
     def __init__(
-        self, device: CUDA, shape: TileShape, dtype: str, arithmetic: Arithmetic, *, keep_on_device: bool
+        self, device: CUDA, slots: Slots, shape: TileShape, dtype: str, arithmetic: Arithmetic, *, keep_on_device: bool
     ) -> None:
         self._device = device
+        self._slots = slots
         self._shape = shape
         self._dtype = np.dtype(dtype)
         self._exact = arithmetic.rate == "integer"
         self._sum_dtype = np.dtype("int64" if self._exact else "float32" if dtype == "float16" else dtype)
         self._taken: list[tuple[int, Any]] = []
         self._copying, self._computing = device.take_stream(), device.computing
-        self._panels: dict[tuple[int, int], cupy.cuda.MemoryPointer] = {}
-        self._staging: dict[tuple[int, int], NDArray[np.uint8]] = {}
-        self._sources: dict[tuple[int, int], list[Any]] = {}
-        self._uploaded = {
-            (operand, slot): cupy.cuda.Event(disable_timing=True) for operand in (0, 1) for slot in (0, 1)
-        }
-        self._multiplied = [cupy.cuda.Event(disable_timing=True) for _ in range(SLOTS)]
+        self._sources: dict[Key, list[Any]] = {}
+        self._multiplied = cupy.cuda.Event(disable_timing=True)
         self._begun = False
         self._finished: list[tuple[slice, cupy.cuda.Event]] = []
         self._landing: Landing | None = None
         self._kept = self._new_kept() if keep_on_device else None
         self._sum = self._new_sum()
+        slots.join()
+
+    def next_slot(self) -> int:
+        """The pair of buffers for the next panels."""
+        return self._slots.following()
 
     def make_room(self) -> None:
         """Make the host tile and its pages, which takes as long as the product where memory is new."""
@@ -104,11 +108,11 @@ class CUDATileStream:
         key = operand, slot
         # The host waits for the slot's last upload, two panels ago, before it reuses the staging buffer it read from
         # and lets go of the arrays; the product that used the slot is waited for by the stream alone.
-        self._uploaded[key].synchronize()
+        self._slots.uploaded[key].synchronize()
         sources = self._sources[key] = []
         panel = None
         with self._copying:
-            self._copying.wait_event(self._multiplied[slot])
+            self._copying.wait_event(self._slots.multiplied[slot])
             for part in parts:
                 array, side, width = part.array, part.side, part.width
                 if panel is None:
@@ -119,7 +123,7 @@ class CUDATileStream:
                 rows, columns = array.shape
                 target = panel[side : side + rows, width : width + columns]
                 sources.append(self._copy(array, target, key, panel.shape, (side, width)))
-            self._uploaded[key].record(self._copying)
+            self._slots.uploaded[key].record(self._copying)
         assert panel is not None
         return panel.T if flipped else panel
 
@@ -130,7 +134,7 @@ class CUDATileStream:
         with self._computing:
             try:
                 for operand in (0, 1):
-                    self._computing.wait_event(self._uploaded[operand, slot])
+                    self._computing.wait_event(self._slots.uploaded[operand, slot])
                 for start, stop in intervals(heights):
                     band = slice(start, stop)
                     self._add(a[band], b.T, self._sum[band])
@@ -139,7 +143,8 @@ class CUDATileStream:
                 self._begun = True
             finally:
                 # After a failure too: what was queued before it uses buffers that `close` hands on.
-                self._multiplied[slot].record(self._computing)
+                for event in (self._slots.multiplied[slot], self._multiplied):
+                    event.record(self._computing)
 
     def download(self) -> Any:
         """The tile, cut to its element type, where it is wanted."""
@@ -159,14 +164,12 @@ class CUDATileStream:
     def close(self) -> None:
         """Wait for what is queued, and hand buffers and streams back."""
         self._copying.synchronize()
-        for multiplied in self._multiplied:
-            multiplied.synchronize()
+        self._multiplied.synchronize()
         self._device.give_stream(self._copying)
+        self._slots.leave()
         while self._taken:
             self._device.buffers.give(*self._taken.pop())
-        self._panels.clear()
         self._sources.clear()
-        self._staging.clear()
         self._device.unlocked.lock()
 
     def _add(self, a: cupy.ndarray, b: cupy.ndarray, total: cupy.ndarray) -> None:
@@ -193,11 +196,12 @@ class CUDATileStream:
         if self._kept is not None and self._sum_dtype == self._dtype:
             return self._kept
         nbytes = self._shape.size * self._sum_dtype.itemsize
-        return cupy.ndarray(self._shape.actual, self._sum_dtype, self._buffer(nbytes))
-
-    def _buffer(self, nbytes: int) -> cupy.cuda.MemoryPointer:
-        buffer = self._device.buffers.take(nbytes)
+        buffer = self._take(nbytes)
         self._taken.append((nbytes, buffer))
+        return cupy.ndarray(self._shape.actual, self._sum_dtype, buffer)
+
+    def _take(self, nbytes: int) -> cupy.cuda.MemoryPointer:
+        buffer = self._device.buffers.take(nbytes)
         self._wait_for_null_stream()
         return buffer
 
@@ -207,34 +211,32 @@ class CUDATileStream:
         for stream in (self._copying, self._computing):
             stream.wait_event(queued)
 
-    def _panel(self, key: tuple[int, int], shape: tuple[int, int]) -> cupy.ndarray:
-        if key not in self._panels:
-            self._panels[key] = self._buffer(self._shape.panel_size(key[0]) * self._dtype.itemsize)
-        return cupy.ndarray(shape, self._dtype, self._panels[key])
+    def _panel(self, key: Key, shape: tuple[int, int]) -> cupy.ndarray:
+        return cupy.ndarray(shape, self._dtype, self._slots.panel(key, self._panel_nbytes(key), self._take))
 
-    def _copy(
-        self, array: Any, target: cupy.ndarray, key: tuple[int, int], shape: tuple[int, int], at: tuple[int, int]
-    ) -> Any:
+    def _panel_nbytes(self, key: Key) -> int:
+        return self._shape.panel_size(key[0]) * self._dtype.itemsize
+
+    def _copy(self, array: Any, target: cupy.ndarray, key: Key, shape: tuple[int, int], at: tuple[int, int]) -> Any:
         """Queue the copy of one part, and return what must be kept until it is done."""
+        row_nbytes = array.shape[1] * array.itemsize
+        in_rows = array.strides[1] == array.itemsize and array.strides[0] >= row_nbytes and array.dtype == self._dtype
         if isinstance(array, cupy.ndarray):
             self._copying.wait_event(cupy.cuda.Stream.null.record())  # whatever made it may still be running
-            target[...] = array
-            return array
-        row_nbytes = array.shape[1] * array.itemsize
-        as_declared = array.dtype == self._dtype
-        if not as_declared or array.strides[1] != array.itemsize or array.strides[0] < row_nbytes or not pin(array):
-            staging = self._staging_panel(key, shape)[at[0] : at[0] + array.shape[0], at[1] : at[1] + array.shape[1]]
-            np.copyto(staging, array, casting="same_kind")
-            array = staging
+            if not in_rows:
+                target[...] = array
+                return array
+            # Not by a kernel of CuPy's, which would wait for the GPU's cores, and the next product for it.
+            source, kind = array.data.ptr, runtime.memcpyDeviceToDevice
+        else:
+            if not in_rows or not pin(array):
+                staged = slice(at[0], at[0] + array.shape[0]), slice(at[1], at[1] + array.shape[1])
+                staging = np.ndarray(shape, self._dtype, self._slots.staging(key, self._panel_nbytes(key)))[staged]
+                np.copyto(staging, array, casting="same_kind")
+                array = staging
+            source, kind = array.ctypes.data, runtime.memcpyHostToDevice
         runtime.memcpy2DAsync(
-            *(target.data.ptr, target.strides[0], array.ctypes.data, array.strides[0]),
-            *(array.shape[1] * array.itemsize, array.shape[0], runtime.memcpyHostToDevice, self._copying.ptr),
+            *(target.data.ptr, target.strides[0], source, array.strides[0]),
+            *(array.shape[1] * array.itemsize, array.shape[0], kind, self._copying.ptr),
         )
         return array
-
-    def _staging_panel(self, key: tuple[int, int], shape: tuple[int, int]) -> NDArray[Any]:
-        """The slot's page-locked buffer as an array of the panel's shape."""
-        if key not in self._staging:
-            self._staging[key] = memory.empty((self._shape.panel_size(key[0]) * self._dtype.itemsize,), np.uint8)
-            pin(self._staging[key])
-        return np.ndarray(shape, self._dtype, buffer=self._staging[key])

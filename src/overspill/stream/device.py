@@ -47,6 +47,9 @@ class TileShape:
 class TileStream(Protocol):
     """The making of one output tile on one device. Calls are queued in order; only `download` waits for all of them."""
 
+    def next_slot(self) -> int:
+        """The pair of buffers for the next panels, whose last ones are multiplied, or queued to be."""
+
     def make_room(self) -> None:
         """Prepare what the tile is downloaded to. Called once before that, from a thread of its own."""
 
@@ -80,8 +83,13 @@ class Device(Protocol):
     def turn(self) -> AbstractContextManager[Any]:
         """The same of the one that multiplies; taken after the link, if both are."""
 
-    def open(self, shape: TileShape, dtype: str, arithmetic: Arithmetic, *, keep_on_device: bool) -> TileStream:
-        """Begin an output tile."""
+    def open(
+        self, shape: TileShape, dtype: str, arithmetic: Arithmetic, *, keep_on_device: bool, in_turn: bool
+    ) -> TileStream:
+        """Begin an output tile, whose panels go up `in_turn` with those of others, while the task holds `link`, or not.
+
+        Those that do may share their buffers.
+        """
 
 
 _lock = threading.Lock()

@@ -10,7 +10,7 @@ from typing import Literal
 from overspill.memory import ledger
 from overspill.planning.arithmetic import arithmetic
 from overspill.planning.grid import Piece
-from overspill.stream.device import SLOTS, Panel, TileShape, device
+from overspill.stream.device import Panel, TileShape, device
 from overspill.stream.strip import Chunk, Reread, Strip
 
 
@@ -67,43 +67,43 @@ def multiply_tile(
     )
     per_element = arithmetic(task.dtype, "cuda" if task.side == "cupy" else "cpu")
     where = device(task.side)
-    stream = where.open(task.shape, task.dtype, per_element, keep_on_device=task.keep_on_device)
+    # Who has its panels made as it goes lets others upload and multiply meanwhile.
+    in_turn = all(strip.in_memory for strip in strips)
+    stream = where.open(task.shape, task.dtype, per_element, keep_on_device=task.keep_on_device, in_turn=in_turn)
     m, n = task.shape.actual
 
-    def load(index: int) -> tuple[Panel, Panel]:
+    def load(index: int) -> tuple[int, Panel, Panel]:
         start, stop = task.panels[index]
-        slot, width = index % SLOTS, stop - start
+        slot, width = stream.next_slot(), stop - start
         a_panel = stream.upload(0, slot, strips[0].panel(start, stop), (m, width))
         b_panel = stream.upload(1, slot, strips[1].panel(start, stop), (n, width))
         ledger.record(uploaded_nbytes=(m + n) * width * per_element.itemsize)
-        return a_panel, b_panel
+        return slot, a_panel, b_panel
 
     # The context has Dask's worker and NumPy's error handling, for the recipes that run in the loader.
     context, last = copy_context(), len(task.panels) - 1
     loader, helper = (ThreadPoolExecutor(1, thread_name_prefix=f"overspill-{name}") for name in ("upload", "room"))
-    # Who has its panels made as it goes lets others upload and multiply meanwhile.
-    in_memory = all(strip.in_memory for strip in strips)
     try:
         room = helper.submit(stream.make_room)
         with ExitStack() as turn, ExitStack() as link:
-            if in_memory:
+            if in_turn:
                 link.enter_context(where.link)
+            link.callback(loader.shutdown, cancel_futures=True)  # before others fill the same slots
             coming = loader.submit(context.run, load, 0)
             for index in range(last + 1):
                 panels = coming.result()
-                if in_memory and index == 0:
+                if in_turn and index == 0:
                     turn.enter_context(where.turn)
                 if index == last:
                     link.close()
                 else:
                     # Its slot was last multiplied in the round before, which is queued or done: the upload may begin.
                     coming = loader.submit(context.run, load, index + 1)
-                stream.multiply(index % SLOTS, *panels, last=index == last)
+                stream.multiply(*panels, last=index == last)
         room.result()
         tile = stream.download()
     finally:
-        for executor in (loader, helper):
-            executor.shutdown(cancel_futures=True)
+        helper.shutdown(cancel_futures=True)
         stream.close()
     k = task.panels[-1][1]
     ledger.record(tasks=1, flop=per_element.flop * m * n * k, downloaded_nbytes=m * n * per_element.itemsize)
