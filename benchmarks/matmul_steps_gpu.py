@@ -5,7 +5,8 @@
 Operands and result in host memory, float64, one cluster for all, whose workers are told before each product what to
 leave out. Matrices are small: the beginning and the end of a product weigh more there, as they do on several GPUs. Each
 time a pipeline multiplies twice, and the second product counts: the first one may find buffers of another size and have
-to make its own. The last product of each pipeline is checked as `matmul_gpu.py` checks it.
+to make its own. Tasks that upload side by side have buffers of their own for panels, twice as many as the plan counts.
+The last product of each pipeline is checked as `matmul_gpu.py` checks it.
 
 Writes ``results/matmul_steps_gpu.json``, of several GPUs ``matmul_steps_gpu_GPUS.json``.
 """

@@ -3,6 +3,7 @@
 import re
 import time
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -270,6 +271,22 @@ def test_the_first_panel_of_what_lies_in_memory_is_narrow_on_an_idle_gpu(
     assert plan.hold_a == (reread is None)
     assert (plan.first_panels[:3], plan.panels[:3]) == (first, others)
     assert sum(plan.panels) == sum(plan.first_panels) == n
+
+
+@pytest.mark.parametrize(
+    ("upload_per_s", "on_device", "growth"),
+    [(10e9, False, 2), (50e9, False, 3.6), (400e9, False, 16), (10e9, True, 16)],
+)
+def test_the_next_panel_is_as_wide_as_it_has_time_to_go_up(upload_per_s: float, on_device: bool, growth: float) -> None:
+    n = 32768
+    whole = Operand((8192,) * 4, (8192,) * 4, made=True, on_device=on_device)
+    rates = replace(GPU_RATES, upload_per_s=upload_per_s, gemm_flop_per_s={"float64": 57e12}, memory_per_s=4e12)
+    given = replace(resources("cuda", threads=1, device_nbytes=2**37), rates=rates)
+    panels = plan_matmul(whole, whole, "float64", given, keep_on_device=True, chunks=((n,), (n,))).panels
+    widest = panels.index(max(panels))
+    ratios = [wide / narrow for narrow, wide in pairwise(panels[: widest + 1])]
+    assert ratios
+    assert ratios == pytest.approx([growth] * len(ratios), rel=0.15)
 
 
 @pytest.mark.parametrize(("device_nbytes", "widest"), [(2**37, 32768), (95 * 10**9, 16384), (2**36, 8192)])

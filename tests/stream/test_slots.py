@@ -1,18 +1,21 @@
 """Pairs of panel buffers, which tasks fill one after the other."""
 
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+import overspill as osp
 from cases import assert_product, matrix
 from overspill.memory import ledger
 from overspill.planning.arithmetic import arithmetic
 from overspill.stream.device import SLOTS, TileShape, device
 from overspill.stream.strip import Part
-from stream.test_product import SOURCES, K, M, N, as_tile, multiply
+from stream.test_product import A_CHUNKS, SOURCES, K, M, N, as_tile, multiply
 
 pytestmark = pytest.mark.gpu
 
@@ -22,7 +25,7 @@ WIDTHS = 40, 90, 260
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("source", ["tiles", "ordinary", "recomputed"])
-def test_tasks_of_several_sizes_fill_them_in_turn(threads: int, source: str) -> None:
+def test_tasks_of_several_sizes_meet(threads: int, source: str) -> None:
     a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
     with ThreadPoolExecutor(threads) as pool:
         products = [
@@ -65,9 +68,40 @@ def test_who_fails_hands_them_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(cuda.gemm_cuda, "gemm", failing)
     with ThreadPoolExecutor(2) as pool:
-        products = [pool.submit(multiply, a, b, as_tile, "cupy", width=40) for _ in range(20)]
+        sources = islice(cycle([as_tile, as_tile, too_narrow]), 30)
+        products = [pool.submit(multiply, a, b, source, "cupy", width=40) for source in sources]
         failed = [product.exception(60) for product in products]
-        assert {type(error) for error in failed} == {MemoryError, type(None)}
+        assert {type(error) for error in failed} == {MemoryError, osp.ArrayError, type(None)}
         for product in products:
             if product.exception() is None:
                 assert_product(product.result(), a[20:175], b[:, 60:200])
+
+
+def test_who_fails_to_fill_one_does_not_let_others_fill_it_too_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next task would find the slot that the one before has yet to multiply."""
+    from overspill.stream import cuda
+
+    a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
+    last_panels_up, go_on, queue = threading.Event(), threading.Event(), cuda.CUDATileStream.multiply
+
+    def held_back(stream: Any, *panels: Any, last: bool = False) -> None:
+        if last and not last_panels_up.is_set():
+            last_panels_up.set()
+            go_on.wait(60)
+        queue(stream, *panels, last=last)
+
+    monkeypatch.setattr(cuda.CUDATileStream, "multiply", held_back)
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(multiply, a, b, as_tile, "cupy")
+        assert last_panels_up.wait(60)
+        second, third = (pool.submit(multiply, 2 * a, b, source, "cupy") for source in (too_narrow, as_tile))
+        wait([third], timeout=0.5)  # long enough for it to fill what it may
+        go_on.set()
+        assert isinstance(second.exception(60), osp.ArrayError)
+        assert_product(first.result(60), a[20:175], b[:, 60:200])
+        assert_product(third.result(60), 2 * a[20:175], b[:, 60:200])
+
+
+def too_narrow(x: NDArray[Any]) -> NDArray[Any]:
+    """A chunk, or one that is found to lack a column when what lies above it is on its way."""
+    return as_tile(x)[:, :-1] if len(x) == A_CHUNKS[0][1] else as_tile(x)

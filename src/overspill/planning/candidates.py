@@ -20,7 +20,7 @@ MOST_GROWTH = 16.0
 """And at most, however soon it comes: what it takes to begin counts for more then."""
 
 ALIGNED = 64
-"""Elements, or a multiple, after which a panel ends that is not the last of its kind: rows that copies take whole."""
+"""Elements, or a multiple of it, after which the panels at the beginning end: rows of whole cache lines."""
 
 FINEST_SPLIT = 512
 """Most parts that an axis of the output is tried in."""

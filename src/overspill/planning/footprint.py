@@ -111,7 +111,8 @@ class Space:
     def device_nbytes(self, width: int) -> int:
         """Device buffers on one GPU: its tasks' output tiles, two pairs of panels, and what the product itself needs.
 
-        Tasks that find their operands in memory have them go up in turn, through the same buffers.
+        Tasks that find their operands in memory have them go up in turn, through the same buffers. Where one meets a
+        task of another product, both take their own tiles, and panels too if that other one makes its operands.
         """
         threads = self.resources.threads
         pairs = 1 if self.hold_a and self.hold_b else threads

@@ -157,7 +157,7 @@ def _growth(space: footprint.Space) -> float:
     rates, per_element = space.resources.rates, space.per_element
     upload_s = 0.0
     for operand, cut in ((space.pair.a, space.rows), (space.pair.b, space.columns)):
-        # Within a GPU's memory it is read and written, and so is what is multiplied meanwhile.
+        # Within a GPU it is read and written, at half of the memory's rate: products read and write there, too.
         rate = rates.memory_per_s / 4 if operand.on_device else rates.upload_per_s
         upload_s += per_element.itemsize * cut.largest / rate
     multiply_s = per_element.flop * space.tile / rates.gemm_flop_per_s[per_element.rate]

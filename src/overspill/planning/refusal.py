@@ -29,12 +29,12 @@ def refusal(
     slots, width = space.slots, min(pair.k, NARROWEST_PANEL)
     if resources.device == "cuda" and space.device_nbytes(width) > resources.device_nbytes:
         return (
-            f"device budget {format_nbytes(resources.device_nbytes)} cannot hold one {tile} and its panels for each of "
-            f"{resources.threads} tasks ({format_nbytes(space.device_nbytes(width))}): "
+            f"device budget {format_nbytes(resources.device_nbytes)} cannot hold one {tile} for each of "
+            f"{resources.threads} tasks and their panels ({format_nbytes(space.device_nbytes(width))}): "
             "raise device_memory= or pass smaller chunks="
         )
     largest = max(a, b, key=lambda operand: operand.largest_chunk)
-    needed = space.held_nbytes + space.in_flight_nbytes + slots * space.work_nbytes(width)
+    needed = space.held_nbytes + space.in_flight_nbytes + space.landing_nbytes + slots * space.work_nbytes(width)
     return (
         f"tile budget {pool} cannot hold one {tile}, its panels and the {largest.tallest} × {largest.widest} "
         f"{dtype} chunks it reads for each of {slots} tasks ({format_nbytes(needed)}): "

@@ -21,6 +21,9 @@ from overspill.stream.slots_cuda import Key, Slots
 from overspill.stream.strip import Part
 from overspill.stream.turn import Turn
 
+LONG_ROW_NBYTES = 2**10
+"""Rows within a GPU's memory that are shorter are copied by a kernel: its copy engines begin each anew."""
+
 
 class CUDA:
     """The current GPU of this process, its buffers and its streams.
@@ -113,17 +116,19 @@ class CUDATileStream:
         panel = None
         with self._copying:
             self._copying.wait_event(self._slots.multiplied[slot])
-            for part in parts:
-                array, side, width = part.array, part.side, part.width
-                if panel is None:
-                    flipped = abs(array.strides[0]) < abs(array.strides[1])
-                    panel = self._panel(key, shape[::-1] if flipped else shape)
-                if flipped:
-                    array, side, width = array.T, width, side
-                rows, columns = array.shape
-                target = panel[side : side + rows, width : width + columns]
-                sources.append(self._copy(array, target, key, panel.shape, (side, width)))
-            self._slots.uploaded[key].record(self._copying)
+            try:
+                for part in parts:
+                    array, side, width = part.array, part.side, part.width
+                    if panel is None:
+                        flipped = abs(array.strides[0]) < abs(array.strides[1])
+                        panel = self._panel(key, shape[::-1] if flipped else shape)
+                    if flipped:
+                        array, side, width = array.T, width, side
+                    rows, columns = array.shape
+                    target = panel[side : side + rows, width : width + columns]
+                    sources.append(self._copy(array, target, key, panel.shape, (side, width)))
+            finally:  # after a failure too: others fill the slot then
+                self._slots.uploaded[key].record(self._copying)
         assert panel is not None
         return panel.T if flipped else panel
 
@@ -223,10 +228,10 @@ class CUDATileStream:
         in_rows = array.strides[1] == array.itemsize and array.strides[0] >= row_nbytes and array.dtype == self._dtype
         if isinstance(array, cupy.ndarray):
             self._copying.wait_event(cupy.cuda.Stream.null.record())  # whatever made it may still be running
-            if not in_rows:
+            if not in_rows or row_nbytes < LONG_ROW_NBYTES:
                 target[...] = array
                 return array
-            # Not by a kernel of CuPy's, which would wait for the GPU's cores, and the next product for it.
+            # A kernel of CuPy's would wait for the GPU's cores, and the next product for it.
             source, kind = array.data.ptr, runtime.memcpyDeviceToDevice
         else:
             if not in_rows or not pin(array):

@@ -1,7 +1,7 @@
 """The pipeline: one output tile of a product, its panels uploaded while the ones before them are multiplied."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -91,15 +91,18 @@ def multiply_tile(
             link.callback(loader.shutdown, cancel_futures=True)  # before others fill the same slots
             coming = loader.submit(context.run, load, 0)
             for index in range(last + 1):
-                panels = coming.result()
                 if in_turn and index == 0:
+                    # If it fails, too: who fills the next slot must find what was in it multiplied, or queued to be.
+                    wait([coming])
                     turn.enter_context(where.turn)
+                slot, *panels = coming.result()
                 if index == last:
                     link.close()
                 else:
                     # Its slot was last multiplied in the round before, which is queued or done: the upload may begin.
                     coming = loader.submit(context.run, load, index + 1)
-                stream.multiply(*panels, last=index == last)
+                stream.multiply(slot, *panels, last=index == last)
+            del coming, panels  # whose buffers are others' by now
         room.result()
         tile = stream.download()
     finally:

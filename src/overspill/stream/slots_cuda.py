@@ -60,7 +60,10 @@ class Slots:
                 self._staging.clear()
 
     def following(self) -> int:
-        """The slot to be filled next; what was in it is multiplied, or queued to be."""
+        """The slot to be filled next.
+
+        What was in it is multiplied, or queued to be, if a task lets others fill slots only once it multiplies itself.
+        """
         self._filled = (self._filled + 1) % SLOTS
         return self._filled
 
