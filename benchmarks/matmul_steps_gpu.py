@@ -61,7 +61,6 @@ PIPELINES = {
     "panels of 4096": Pipeline(widest_panels=(4096,)),
     "panels of 8192": Pipeline(widest_panels=(8192,)),
     "panels of 16384": Pipeline(widest_panels=(16384,)),
-    "panels of 32768": Pipeline(widest_panels=(32768,)),
 }
 
 

@@ -283,13 +283,13 @@ def test_the_next_panel_is_as_wide_as_it_has_time_to_go_up(upload_per_s: float, 
     rates = replace(GPU_RATES, upload_per_s=upload_per_s, gemm_flop_per_s={"float64": 57e12}, memory_per_s=4e12)
     given = replace(resources("cuda", threads=1, device_nbytes=2**37), rates=rates)
     panels = plan_matmul(whole, whole, "float64", given, keep_on_device=True, chunks=((n,), (n,))).panels
-    widest = panels.index(max(panels))
-    ratios = [wide / narrow for narrow, wide in pairwise(panels[: widest + 1])]
+    narrow = panels[: bounds(panels).index(max(panels))]
+    ratios = [wide / narrower for narrower, wide in pairwise(narrow)]
     assert ratios
     assert ratios == pytest.approx([growth] * len(ratios), rel=0.15)
 
 
-@pytest.mark.parametrize(("device_nbytes", "widest"), [(2**37, 32768), (95 * 10**9, 16384), (2**36, 8192)])
+@pytest.mark.parametrize(("device_nbytes", "widest"), [(2**37, 16384), (2**36, 8192)])
 def test_results_kept_on_gpus_have_wide_panels_where_there_is_room(device_nbytes: int, widest: int) -> None:
     whole = Operand((8192,) * 8, (8192,) * 8, made=True, on_device=True)
     given = resources("cuda", workers=4, threads=2, device_nbytes=device_nbytes)
@@ -316,7 +316,7 @@ def test_a_product_is_planned_once() -> None:
     assert plan() is plan()
 
 
-@pytest.mark.parametrize(("n", "tile", "widest"), [(65536, 32768, 32768), (32768, 16384, 8192)])
+@pytest.mark.parametrize(("n", "tile", "widest"), [(65536, 32768, 16384), (32768, 16384, 8192)])
 def test_panels_are_as_wide_as_pays(n: int, tile: int, widest: int) -> None:
     """Wide ones hide the way down of a large tile; those of a smaller one would wait for each other at first."""
     four = replace(GPU_RATES, upload_per_s=35e9, download_per_s=23e9, both_ways_per_s=32e9)

@@ -76,6 +76,17 @@ def test_a_tile_is_locked_when_the_gpu_rests_and_stays_so() -> None:
     assert second.ctypes.data == address and is_locked(second) and np.array_equal(second, expected)
 
 
+def test_a_tile_is_locked_when_its_memory_is_used_again() -> None:
+    from overspill.memory.pinning import is_locked
+
+    first, _ = landed("float32")
+    assert not is_locked(first)
+    address = first.ctypes.data
+    del first
+    second, expected = landed("float32")
+    assert second.ctypes.data == address and is_locked(second) and np.array_equal(second, expected)
+
+
 def test_the_gpu_rests_when_all_that_is_queued_is_done_and_nothing_goes_up() -> None:
     from overspill.stream.cuda import CUDA
 

@@ -69,6 +69,7 @@ def multiply(
     *,
     tile: tuple[tuple[int, int], tuple[int, int]] = ((20, 175), (60, 200)),
     width: int = 90,
+    panels: tuple[int, ...] = (),
     keep_on_device: bool = False,
     a_chunks: tuple[tuple[int, ...], tuple[int, ...]] = A_CHUNKS,
     b_chunks: tuple[tuple[int, ...], tuple[int, ...]] = B_CHUNKS,
@@ -76,15 +77,15 @@ def multiply(
     """The rows and columns `tile` of ``a @ b``, its chunks made by `make`."""
     row_pieces, column_pieces = cover(bounds(a_chunks[0]), *tile[0]), cover(bounds(b_chunks[1]), *tile[1])
     shape = tile[0][1] - tile[0][0], tile[1][1] - tile[1][0]
-    panels = intervals(even(a.shape[1], width))
+    widths = panels or even(a.shape[1], width)
     task = TileTask(
-        TileShape(shape, (shape[0] + 7, shape[1] + 11), max(stop - start for start, stop in panels)),
+        TileShape(shape, (shape[0] + 7, shape[1] + 11), max(widths)),
         a.dtype.name,
         row_pieces,
         column_pieces,
         bounds(a_chunks[1]),
         bounds(b_chunks[0]),
-        panels,
+        intervals(widths),
         side,
         keep_on_device,
     )

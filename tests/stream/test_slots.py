@@ -13,6 +13,7 @@ import overspill as osp
 from cases import assert_product, matrix
 from overspill.memory import ledger
 from overspill.planning.arithmetic import arithmetic
+from overspill.stream import turn
 from overspill.stream.device import SLOTS, TileShape, device
 from overspill.stream.strip import Part
 from stream.test_product import A_CHUNKS, SOURCES, K, M, N, as_tile, multiply
@@ -53,6 +54,27 @@ def test_they_are_of_all_tasks_or_of_each(in_turn: bool, pairs: int) -> None:
         stream.close()
     panels_nbytes, tile_nbytes = 8 * SLOTS * K * 2 * M, 8 * M * M
     assert ledger.snapshot()["peak_device_nbytes"] - before == 2 * tile_nbytes + pairs * panels_nbytes
+
+
+@pytest.mark.parametrize("wide", [0, 1])
+def test_who_begins_with_narrow_panels_goes_first(monkeypatch: pytest.MonkeyPatch, wide: int) -> None:
+    from overspill.stream import cuda
+
+    monkeypatch.setattr(turn, "GIVING_WAY_PER_S", 2**20)  # for a second or so, though there is little to go up
+    a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
+    widths, queue = list[int](), cuda.CUDATileStream.multiply
+
+    def noted(stream: Any, slot: int, x: Any, y: Any, *, last: bool = False) -> None:
+        widths.append(x.shape[1])
+        queue(stream, slot, x, y, last=last)
+
+    monkeypatch.setattr(cuda.CUDATileStream, "multiply", noted)
+    panels = [(130, 130), (20, 110, 130)]
+    with ThreadPoolExecutor(2) as pool:
+        products = [pool.submit(multiply, a, b, as_tile, "cupy", panels=panels[number ^ wide]) for number in (0, 1)]
+        for product in products:
+            assert_product(product.result(60), a[20:175], b[:, 60:200])
+    assert widths == [20, 110, 130, 130, 130]
 
 
 def test_who_fails_hands_them_on(monkeypatch: pytest.MonkeyPatch) -> None:

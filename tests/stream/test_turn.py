@@ -1,6 +1,7 @@
 """A turn is one task's at a time, and nobody who waits for memory waits for those who wait for it."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from overspill import memory
 from overspill.memory.store import Store
-from overspill.stream.turn import Turn
+from overspill.stream.turn import GIVING_WAY_PER_S, Turn
 
 
 @pytest.fixture
@@ -28,6 +29,20 @@ def as_task(store: Store, work: Callable[[], bool]) -> bool:
         return work()
     finally:
         store.release(inputs)
+
+
+def test_others_may_take_it_first_while_all_is_idle() -> None:
+    turn, asked = Turn(), list[float]()
+
+    def idle() -> bool:
+        asked.append(time.monotonic())
+        return len(asked) < 4
+
+    turn.let_others(2**62, idle)
+    assert len(asked) == 4, "until it is idle no more"
+    begun = time.monotonic()
+    turn.let_others(GIVING_WAY_PER_S // 20, lambda: True)
+    assert 0.05 <= time.monotonic() - begun < 5
 
 
 def test_one_task_at_a_time() -> None:

@@ -34,6 +34,11 @@ def is_locked(x: NDArray[Any]) -> bool:
     return bool((found := registry.find(x)) and found[0].pinned)
 
 
+def is_recycled(x: NDArray[Any]) -> bool:
+    """Whether `x` is a tile whose memory was one before."""
+    return bool((found := registry.find(x)) and found[0].generation > 1)
+
+
 def populate(x: NDArray[Any]) -> None:
     """Let the system make the pages of a new tile now; who writes to it, or locks them, need not wait for that."""
     if found := registry.find(x):

@@ -20,11 +20,11 @@ from overspill.planning.refusal import refusal
 from overspill.planning.resources import Resources
 from overspill.units import format_seconds
 
-WIDEST_PANELS = {"cpu": (2048,), "cuda": (32768, 16384, 8192, 4096)}
+WIDEST_PANELS = {"cpu": (2048,), "cuda": (16384, 8192, 4096)}
 """Widths that K panels have at most, each to be tried. While a GPU multiplies the last panel the tile goes down, best
 behind a wide one; the panels at the beginning wait less for each other if they need not grow as wide."""
 
-WIDEST_KEPT_PANELS = (32768, 16384, 8192)
+WIDEST_KEPT_PANELS = (16384, 8192)
 """The same where the result stays on the GPU; those before the last only where there is room beside the data."""
 
 NEARLY = 1.02

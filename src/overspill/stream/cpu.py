@@ -30,6 +30,9 @@ class CPU:
         """Begin an output tile; where the result is kept and whose turn it is change nothing."""
         return CPUTileStream(self.buffers, shape, dtype, arithmetic)
 
+    def give_way(self, nbytes: int) -> None:
+        """Nobody waits for another task's panels."""
+
 
 class CPUTileStream:
     """One output tile on the CPU, where everything is done by the time a call returns."""

@@ -21,9 +21,6 @@ from overspill.stream.slots_cuda import Key, Slots
 from overspill.stream.strip import Part
 from overspill.stream.turn import Turn
 
-LONG_ROW_NBYTES = 2**10
-"""Rows within a GPU's memory that are shorter are copied by a kernel: its copy engines begin each anew."""
-
 
 class CUDA:
     """The current GPU of this process, its buffers and its streams.
@@ -50,6 +47,10 @@ class CUDA:
         """Begin an output tile."""
         slots = self.slots if in_turn else Slots(self.buffers)
         return CUDATileStream(self, slots, shape, dtype, arithmetic, keep_on_device=keep_on_device)
+
+    def give_way(self, nbytes: int) -> None:
+        """Wait a little, while nothing is multiplied, for one with narrower panels than this one's, of `nbytes`."""
+        self.link.let_others(nbytes, lambda: self.slots.multiplied_all and not self.link.taken)
 
     def take_stream(self) -> cupy.cuda.Stream:
         """A stream that nothing else uses."""
@@ -224,24 +225,20 @@ class CUDATileStream:
 
     def _copy(self, array: Any, target: cupy.ndarray, key: Key, shape: tuple[int, int], at: tuple[int, int]) -> Any:
         """Queue the copy of one part, and return what must be kept until it is done."""
-        row_nbytes = array.shape[1] * array.itemsize
-        in_rows = array.strides[1] == array.itemsize and array.strides[0] >= row_nbytes and array.dtype == self._dtype
         if isinstance(array, cupy.ndarray):
             self._copying.wait_event(cupy.cuda.Stream.null.record())  # whatever made it may still be running
-            if not in_rows or row_nbytes < LONG_ROW_NBYTES:
-                target[...] = array
-                return array
-            # A kernel of CuPy's would wait for the GPU's cores, and the next product for it.
-            source, kind = array.data.ptr, runtime.memcpyDeviceToDevice
-        else:
-            if not in_rows or not pin(array):
-                staged = slice(at[0], at[0] + array.shape[0]), slice(at[1], at[1] + array.shape[1])
-                staging = np.ndarray(shape, self._dtype, self._slots.staging(key, self._panel_nbytes(key)))[staged]
-                np.copyto(staging, array, casting="same_kind")
-                array = staging
-            source, kind = array.ctypes.data, runtime.memcpyHostToDevice
+            # A copy of the driver's would delay the product beside it twice as long as this kernel does.
+            target[...] = array
+            return array
+        row_nbytes = array.shape[1] * array.itemsize
+        as_declared = array.dtype == self._dtype
+        if not as_declared or array.strides[1] != array.itemsize or array.strides[0] < row_nbytes or not pin(array):
+            staged = slice(at[0], at[0] + array.shape[0]), slice(at[1], at[1] + array.shape[1])
+            staging = np.ndarray(shape, self._dtype, self._slots.staging(key, self._panel_nbytes(key)))[staged]
+            np.copyto(staging, array, casting="same_kind")
+            array = staging
         runtime.memcpy2DAsync(
-            *(target.data.ptr, target.strides[0], source, array.strides[0]),
-            *(array.shape[1] * array.itemsize, array.shape[0], kind, self._copying.ptr),
+            *(target.data.ptr, target.strides[0], array.ctypes.data, array.strides[0]),
+            *(array.shape[1] * array.itemsize, array.shape[0], runtime.memcpyHostToDevice, self._copying.ptr),
         )
         return array

@@ -91,6 +91,12 @@ class Device(Protocol):
         Those that do may share their buffers.
         """
 
+    def give_way(self, nbytes: int) -> None:
+        """Let a task whose first panels are narrow take the link before one whose are wide, of `nbytes` bytes.
+
+        The latter calls it. Where nothing is multiplied yet, everything waits for the first panels.
+        """
+
 
 _lock = threading.Lock()
 _devices: dict[str, Device] = {}

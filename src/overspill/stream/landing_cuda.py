@@ -2,7 +2,8 @@
 
 CUDA begins nothing else while it locks pages, and other processes' locking waits too. Four H200s took 5.8 s for a first
 product if each tile was locked before it came down, 3.4 s if all were from the start, and warm ones 2.7 s. So what
-comes to a new tile goes through small buffers that are locked, and the tile is locked when the GPU rests.
+comes to a new tile goes through small buffers that are locked, and the tile is locked when the GPU rests, or else when
+its memory is used again.
 """
 
 import threading
@@ -19,7 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from overspill import memory
 from overspill.memory import registry
-from overspill.memory.pinning import is_locked, pin, populate
+from overspill.memory.pinning import is_locked, is_recycled, pin, populate
 from overspill.memory.segment import Segment
 from overspill.planning.footprint import LANDING_BUFFERS, landing_rows
 from overspill.planning.grid import even, intervals
@@ -85,7 +86,10 @@ class Landing:
     def __init__(self, shape: tuple[int, int], dtype: DTypeLike, unlocked: Unlocked) -> None:
         self._unlocked = unlocked
         self.tile = memory.empty(shape, dtype, lock=False)
-        populate(self.tile)
+        if is_recycled(self.tile):
+            pin(self.tile)
+        else:
+            populate(self.tile)
 
     def bring(self, finished: Finished, rows: Rows, stream: cupy.cuda.Stream) -> None:
         """Copy what is `finished` on `stream`, and return once it is there."""

@@ -87,6 +87,8 @@ def multiply_tile(
         room = helper.submit(stream.make_room)
         with ExitStack() as turn, ExitStack() as link:
             if in_turn:
+                if (width := task.panels[0][1] - task.panels[0][0]) == task.shape.width:
+                    where.give_way((m + n) * width * per_element.itemsize)
                 link.enter_context(where.link)
             link.callback(loader.shutdown, cancel_futures=True)  # before others fill the same slots
             coming = loader.submit(context.run, load, 0)

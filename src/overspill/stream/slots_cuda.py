@@ -45,6 +45,11 @@ class Slots:
         }
         self.multiplied = [cupy.cuda.Event(disable_timing=True) for _ in range(SLOTS)]
 
+    @property
+    def multiplied_all(self) -> bool:
+        """Whether what was queued to be multiplied is."""
+        return all(event.done for event in self.multiplied)
+
     def join(self) -> None:
         """Begin to use them."""
         with self._lock:

@@ -1,8 +1,14 @@
 """A turn: what one task of a device has at a time, and others wait for without holding up those who wait for memory."""
 
 import threading
+import time
+from collections.abc import Callable
 
 from overspill.memory.store import process
+
+GIVING_WAY_PER_S = 2**37
+
+POLLING_S = 1e-3
 
 
 class Turn:
@@ -18,6 +24,12 @@ class Turn:
     def taken(self) -> bool:
         """Whether some task has it now."""
         return self._lock.locked()
+
+    def let_others(self, nbytes: int, idle: Callable[[], bool]) -> None:
+        """Give others time to take it while all is `idle`: a third of what `nbytes` take over a GPU's link."""
+        end = time.monotonic() + nbytes / GIVING_WAY_PER_S
+        while idle() and (left_s := end - time.monotonic()) > 0:
+            time.sleep(min(left_s, POLLING_S))
 
     def __enter__(self) -> None:
         if not self._lock.acquire(blocking=False):
