@@ -1,9 +1,11 @@
 """Probes on workers: figures of one and of all at once, and failures that are told and leave the rest alone."""
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dask
 import pytest
 
 from overspill.cluster import Cluster
@@ -81,3 +83,13 @@ def test_tasks_of_a_worker_that_has_ended(two_workers: Cluster, monkeypatch: pyt
 def test_workers_are_in_the_order_of_their_names(two_workers: Cluster) -> None:
     workers = two_workers.client.scheduler_info(n_workers=-1)["workers"]
     assert [workers[address]["name"] for address in measure.addresses(two_workers.client)] == [0, 1]
+
+
+@pytest.mark.parametrize(("length", "method"), [(10, "forkserver"), (90, "spawn")])
+def test_workers_are_forked_where_the_path_of_a_socket_fits(
+    length: int, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/" + (length - 1) * "x")
+    with measure._loaded_once():
+        assert dask.config.get("distributed.worker.multiprocessing-method") == method
+    assert dask.config.get("distributed.worker.multiprocessing-method") == "spawn"

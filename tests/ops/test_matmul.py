@@ -316,6 +316,7 @@ def test_only_what_finds_the_gpu_idle_begins_with_narrow_panels(workers: int, th
     assert [task.panels[0] == (0, 256) for task in tasks].count(True) == narrow
     assert {task.panels for task in tasks} == {intervals(layer.plan.first_panels), intervals(layer.plan.panels)}
     assert {task.shape.width for task in tasks} == {max(layer.plan.panels)}
+    assert [task.gives_way for task in tasks] == [narrow < 16 and task.panels[0] != (0, 256) for task in tasks]
 
 
 def test_products_whose_tiles_begin_otherwise_have_names_of_their_own() -> None:

@@ -56,11 +56,10 @@ def test_they_are_of_all_tasks_or_of_each(in_turn: bool, pairs: int) -> None:
     assert ledger.snapshot()["peak_device_nbytes"] - before == 2 * tile_nbytes + pairs * panels_nbytes
 
 
-@pytest.mark.parametrize("wide", [0, 1])
-def test_who_begins_with_narrow_panels_goes_first(monkeypatch: pytest.MonkeyPatch, wide: int) -> None:
+def test_who_begins_with_wide_panels_lets_others_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
     from overspill.stream import cuda
 
-    monkeypatch.setattr(turn, "GIVING_WAY_PER_S", 2**20)  # for a second or so, though there is little to go up
+    monkeypatch.setattr(turn, "GIVING_WAY_PER_S", 2**13)  # for half a minute, though there is little to go up
     a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
     widths, queue = list[int](), cuda.CUDATileStream.multiply
 
@@ -69,10 +68,18 @@ def test_who_begins_with_narrow_panels_goes_first(monkeypatch: pytest.MonkeyPatc
         queue(stream, slot, x, y, last=last)
 
     monkeypatch.setattr(cuda.CUDATileStream, "multiply", noted)
-    panels = [(130, 130), (20, 110, 130)]
+    waiting, give_way = threading.Event(), cuda.CUDA.give_way
+
+    def noted_too(where: Any, nbytes: int) -> None:
+        waiting.set()
+        give_way(where, nbytes)
+
+    monkeypatch.setattr(cuda.CUDA, "give_way", noted_too)
     with ThreadPoolExecutor(2) as pool:
-        products = [pool.submit(multiply, a, b, as_tile, "cupy", panels=panels[number ^ wide]) for number in (0, 1)]
-        for product in products:
+        wide = pool.submit(multiply, a, b, as_tile, "cupy", panels=(130, 130), gives_way=True)
+        assert waiting.wait(60)
+        narrow = pool.submit(multiply, a, b, as_tile, "cupy", panels=(20, 110, 130))
+        for product in (wide, narrow):
             assert_product(product.result(60), a[20:175], b[:, 60:200])
     assert widths == [20, 110, 130, 130, 130]
 

@@ -72,7 +72,11 @@ def figures(side: Side, effort: Effort, watch: Watch) -> Generator[Figure]:
 
 @contextmanager
 def _loaded_once() -> Iterator[None]:
-    """Let workers be forked from a process that has loaded what they run: 64 take 14 s if each does that by itself."""
+    """Let workers be forked from a process that has loaded what they run: 64 take 14 s if each does that by itself.
+
+    It is the fork server of this program, which should not have started one for other purposes: that one's environment
+    would be the workers', too.
+    """
     if len(os.fsencode(tempfile.gettempdir())) > LONGEST_SOCKET_FOLDER:
         yield
         return

@@ -35,7 +35,7 @@ def is_locked(x: NDArray[Any]) -> bool:
 
 
 def is_recycled(x: NDArray[Any]) -> bool:
-    """Whether `x` is a tile whose memory was one before."""
+    """Whether `x` is a tile whose memory was another one before, of whatever kind."""
     return bool((found := registry.find(x)) and found[0].generation > 1)
 
 

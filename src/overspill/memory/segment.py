@@ -164,6 +164,15 @@ class Segment:
                 threads.submit(_libc.madvise, self.address + start, min(part, self.nbytes - start), _POPULATE_WRITE)
 
     @property
+    def lease(self) -> Lease | None:
+        """One of those that are held in this process."""
+        while True:
+            try:
+                return next(iter(self.leases), None)
+            except RuntimeError:  # another one was added meanwhile
+                continue
+
+    @property
     def truncated(self) -> bool:
         """Whether the owner has given the memory back."""
         return os.fstat(self.fd).st_size == 0

@@ -211,6 +211,7 @@ def _tasks(
     (a, b), (a_held, b_held) = (source.operand for source in sources), held
     panels, first_panels = intervals(plan.panels), intervals(plan.first_panels)
     largest = (max(plan.rows), max(plan.columns))
+    from_host = not (a.on_device and b.on_device)
     tasks = {}
     for i, rows in enumerate(intervals(plan.rows)):
         row_pieces = cover(a.row_bounds, *rows)
@@ -226,6 +227,7 @@ def _tasks(
                 panels=first_panels if (i, j) in begun else panels,
                 side=plan.side,
                 keep_on_device=keep_on_device,
+                gives_way=from_host and bool(begun) and (i, j) not in begun,
             )
             a_keys = [[(p.chunk, k) for k in range(len(a.columns))] for p in row_pieces]
             b_keys = [[(k, p.chunk) for k in range(len(b.rows))] for p in column_pieces]

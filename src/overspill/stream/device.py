@@ -48,7 +48,7 @@ class TileStream(Protocol):
     """The making of one output tile on one device. Calls are queued in order; only `download` waits for all of them."""
 
     def next_slot(self) -> int:
-        """The pair of buffers for the next panels, whose last ones are multiplied, or queued to be."""
+        """The pair of buffers for the next panels; who shares them has `link`, and lets go of it once it has `turn`."""
 
     def make_room(self) -> None:
         """Prepare what the tile is downloaded to. Called once before that, from a thread of its own."""

@@ -67,10 +67,15 @@ class Unlocked:
                 self.thread.start()
 
     def _work(self) -> None:
-        time.sleep(REST_S)
-        while segment := self._next():
-            for lease in list(segment.leases)[:1]:  # which keeps the memory mapped
-                pin(np.asarray(lease))
+        try:
+            time.sleep(REST_S)
+            while segment := self._next():
+                if lease := segment.lease:  # which keeps the memory mapped
+                    pin(np.asarray(lease))
+        except BaseException:  # a warning of which a program makes an error
+            with self._lock:
+                self.thread = None
+            raise
 
     def _next(self) -> Segment | None:
         with self._lock:

@@ -34,6 +34,8 @@ class TileTask:
         What multiplies.
     keep_on_device
         Whether the result stays on the GPU.
+    gives_way
+        Whether panels come from the host, and other tiles begin with narrower ones.
     """
 
     shape: TileShape
@@ -45,6 +47,7 @@ class TileTask:
     panels: tuple[tuple[int, int], ...]
     side: Literal["numpy", "cupy"]
     keep_on_device: bool
+    gives_way: bool = False
 
 
 def multiply_tile(
@@ -87,8 +90,8 @@ def multiply_tile(
         room = helper.submit(stream.make_room)
         with ExitStack() as turn, ExitStack() as link:
             if in_turn:
-                if (width := task.panels[0][1] - task.panels[0][0]) == task.shape.width:
-                    where.give_way((m + n) * width * per_element.itemsize)
+                if task.gives_way:
+                    where.give_way((m + n) * task.panels[0][1] * per_element.itemsize)
                 link.enter_context(where.link)
             link.callback(loader.shutdown, cancel_futures=True)  # before others fill the same slots
             coming = loader.submit(context.run, load, 0)

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from overspill.memory.store import process
 
 GIVING_WAY_PER_S = 2**37
+"""Bytes that are to go up, for each second that their task gives others: an H200's link takes three times as long."""
 
 POLLING_S = 1e-3
+"""Seconds after which a task that gives others time looks again."""
 
 
 class Turn:
