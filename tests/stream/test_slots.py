@@ -131,6 +131,44 @@ def test_who_fails_to_fill_one_does_not_let_others_fill_it_too_soon(monkeypatch:
         assert_product(third.result(60), 2 * a[20:175], b[:, 60:200])
 
 
+def test_what_a_failed_upload_has_queued_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would land on the panel of the next one who fills the slot."""
+    from overspill.stream import cuda
+
+    # Of so many bytes that chunks are tiles, which go up from where they lie.
+    a, b = matrix((M, K), "complex128", 1), matrix((K, N), "complex128", 2)
+    failed, go_on, multiplied = threading.Event(), threading.Event(), list[int]()
+    take, close, queue = cuda.CUDA.take_stream, cuda.CUDATileStream.close, cuda.CUDATileStream.multiply
+
+    def take_busy(where: Any) -> Any:
+        stream = take(where)
+        if not failed.is_set():
+            stream.launch_host_func(lambda _: go_on.wait(60), None)
+        return stream
+
+    def noted(stream: Any) -> None:
+        failed.set()
+        close(stream)
+
+    def after_what_failed(stream: Any, slot: int, *panels: Any, last: bool = False) -> None:
+        multiplied.append(slot)
+        if len(multiplied) == SLOTS:  # this slot is the one of the upload that failed
+            go_on.set()
+            assert isinstance(first.exception(60), osp.ArrayError)
+        queue(stream, slot, *panels, last=last)
+
+    monkeypatch.setattr(cuda.CUDA, "take_stream", take_busy)
+    monkeypatch.setattr(cuda.CUDATileStream, "close", noted)
+    monkeypatch.setattr(cuda.CUDATileStream, "multiply", after_what_failed)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(multiply, 2 * a, b, too_narrow, "cupy")
+        assert failed.wait(60)
+        second = pool.submit(multiply, a, b, as_tile, "cupy")
+        wait([second], timeout=0.5)  # long enough for it to fill the slot, if it may
+        go_on.set()
+        assert_product(second.result(60), a[20:175], b[:, 60:200])
+
+
 def too_narrow(x: NDArray[Any]) -> NDArray[Any]:
     """A chunk, or one that is found to lack a column when what lies above it is on its way."""
     return as_tile(x)[:, :-1] if len(x) == A_CHUNKS[0][1] else as_tile(x)
