@@ -160,8 +160,8 @@ def gemm(a: Array, b: Array, c: Array, *, accumulate: bool) -> None:
     current().queue(lambda: np.add(out, x @ y, out=out) if accumulate else np.matmul(x, y, out=out))
 
 
-def install() -> None:
-    """Let ``import cupy`` find this."""
+def pytest_configure() -> None:
+    """Let ``import cupy`` find this; not where the module is only looked into for examples."""
     Stream.null = Stream()
     runtime = SimpleNamespace(
         CUDARuntimeError=RuntimeError,
@@ -189,6 +189,3 @@ def _module(name: str, **attributes: Any) -> ModuleType:
     vars(module).update(attributes)
     sys.modules[name] = module
     return module
-
-
-install()
