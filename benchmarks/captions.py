@@ -47,7 +47,7 @@ SUBJECTS = {
             "peak": "cupy.matmul of 16384² in the memory of all GPUs at once",
         },
     ),
-    "matmul_first_gpu": Subject("The first product in fresh processes, operands in host memory, and the second"),
+    "matmul_first_gpu": Subject("The first product in fresh processes, operands in host memory, and a warm one"),
     "matmul_steps_gpu": Subject("A product of matrices in host memory, each step of its pipeline left out in turn"),
     "solvers_gpu": Subject(
         "Solvers with the matrix in GPU memory, beside stock dask-cuda and CuPy on one GPU",

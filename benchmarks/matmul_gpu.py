@@ -6,7 +6,7 @@
 ``device``: all in GPU memory. ``one``: operands and result in host memory, on one GPU, with 8 GiB of it. ``types``:
 float32, float16 and complex64 in host memory. ``scaling``: on one, two, four GPUs. ``killed``: operands made in host
 memory, then multiplied, on all GPUs; the process of one of them is ended by SIGKILL when half of the output tiles are
-there, and the seconds of the whole run are recorded beside those of one that nobody disturbs, both after a first one.
+there, and the seconds of the whole run are recorded beside those of one that nobody disturbs, both warm.
 Stock Dask does it in GPU memory. ``peak``: `cupy.matmul` of 16384² for five seconds on all GPUs at once, which is
 measured right after each product of this library's as well, in the same workers.
 

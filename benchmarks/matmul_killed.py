@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import dask.array as da
 from distributed import Client, Future, Worker, futures_of
-from spill_works import held, settle
+from spill_works import COLD_RUNS, held, settle
 
 POLL_S = 0.005
 
@@ -59,7 +59,7 @@ class Kill:
 
 
 def compared(client: Client, make: Make, multiply: Multiply) -> tuple[da.Array, dict[str, Any]]:
-    """The product of a run whose worker was killed, and its seconds beside an undisturbed one's; a first run warms up.
+    """The product of a run whose worker was killed, and its seconds beside an undisturbed one's, both warm.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def compared(client: Client, make: Make, multiply: Multiply) -> tuple[da.Array, 
     """
     if (workers := len(client.ncores())) < 2:
         raise TooFewWorkersError(f"one worker is killed and another one has to go on, but there is {workers}: use two")
-    first, undisturbed = (run(client, make, multiply)[1] for _ in range(2))
+    first, *_, undisturbed = (run(client, make, multiply)[1] for _ in range(COLD_RUNS + 1))
     kills: list[Kill] = []
     c, disturbed = run(client, make, multiply, lambda tiles: kills.append(kill_half_way(client, tiles)))
     (kill,) = kills

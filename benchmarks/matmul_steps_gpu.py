@@ -4,9 +4,9 @@
 
 Operands and result in host memory, float64, one cluster for all, whose workers are told before each product what to
 leave out. Matrices are small: the beginning and the end of a product weigh more there, as they do on several GPUs. Each
-time a pipeline multiplies twice, and the second product counts: the first one may find buffers of another size and have
-to make its own. Tasks that upload side by side have buffers of their own for panels, twice as many as the plan counts.
-The last product of each pipeline is checked as `matmul_gpu.py` checks it.
+time a pipeline multiplies until that is warm, and then the product counts: the first ones may find buffers of another
+size, and have to make their own, and memory to lock. Tasks that upload side by side have buffers of their own for
+panels, twice as many as the plan counts. The last product of each pipeline is checked as `matmul_gpu.py` checks it.
 
 Writes ``results/matmul_steps_gpu.json``, of several GPUs ``matmul_steps_gpu_GPUS.json``.
 """
@@ -26,7 +26,7 @@ import memory_use
 import record
 from distributed import Client
 from matmul_matrices import flop
-from spill_works import held, settle, task_count
+from spill_works import COLD_RUNS, held, settle, task_count
 
 import overspill as osp
 from overspill.planning import candidates, grid, placement
@@ -82,7 +82,8 @@ def main() -> None:
                 tasks.beginnings = every_one if pipeline.all_begin else placement.beginnings
                 planning._planned.cache_clear()
                 client.run(choose, pipeline)
-                multiply(client, a, b, arguments.tile, at_rest)  # and make buffers, if the last one's do not do
+                for _ in range(COLD_RUNS):
+                    multiply(client, a, b, arguments.tile, at_rest)
                 c, elapsed_s = multiply(client, a, b, arguments.tile, at_rest)
                 seconds[name].append(elapsed_s)
                 print(f"{name:<36}{elapsed_s:8.3f} s", flush=True)

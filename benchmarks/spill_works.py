@@ -61,6 +61,10 @@ def held(client: Client, lazy: Collection) -> Collection:
     return x
 
 
+COLD_RUNS = 2
+"""Products before those of the same size are warm: the first makes memory, the second page-locks it."""
+
+
 def timed(client: Client, work: Callable[[], Any], repeats: int, enough_s: float = math.inf) -> tuple[Any, list[float]]:
     """The last result of `work` and the seconds of each time, what others left freed before.
 
