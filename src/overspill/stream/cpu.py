@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import nullcontext
+from itertools import cycle
 from typing import Any, Literal
 
 import numpy as np
@@ -48,12 +49,11 @@ class CPUTileStream:
         self._begun = False
         self._buffers = buffers
         self._packed: dict[tuple[int, int], tuple[int, Array]] = {}
-        self._filled = SLOTS - 1
+        self._order = cycle(range(SLOTS))
 
     def next_slot(self) -> int:
         """The pair of buffers for the next panels."""
-        self._filled = (self._filled + 1) % SLOTS
-        return self._filled
+        return next(self._order)
 
     def make_room(self) -> None:
         """There is room already: the sum grows where the tile will be."""

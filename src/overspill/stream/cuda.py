@@ -50,7 +50,7 @@ class CUDA:
 
     def give_way(self, nbytes: int) -> None:
         """Wait a little, while nothing is multiplied, for one with narrower panels than this one's, of `nbytes`."""
-        self.link.let_others(nbytes, lambda: self.slots.multiplied_all and not self.link.taken)
+        self.link.let_others(nbytes, lambda: self.slots.multiplied_all)
 
     def take_stream(self) -> cupy.cuda.Stream:
         """A stream that nothing else uses."""

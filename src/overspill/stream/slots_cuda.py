@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from itertools import cycle
 from typing import Any
 
 import cupy
@@ -37,7 +38,7 @@ class Slots:
         self._buffers = buffers
         self._lock = threading.Lock()
         self._users = 0
-        self._filled = SLOTS - 1
+        self._order = cycle(range(SLOTS))
         self._panels: dict[Key, tuple[int, cupy.cuda.MemoryPointer]] = {}
         self._staging: dict[Key, NDArray[np.uint8]] = {}
         self.uploaded = {
@@ -69,8 +70,7 @@ class Slots:
 
         What was in it is multiplied, or queued to be, if a task lets others fill slots only once it multiplies itself.
         """
-        self._filled = (self._filled + 1) % SLOTS
-        return self._filled
+        return next(self._order)
 
     def panel(self, key: Key, nbytes: int, take: Callable[[int], cupy.cuda.MemoryPointer]) -> cupy.cuda.MemoryPointer:
         """The buffer of `nbytes` bytes, taken anew by `take` if the one that is there is of another size."""

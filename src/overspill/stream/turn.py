@@ -30,7 +30,7 @@ class Turn:
     def let_others(self, nbytes: int, idle: Callable[[], bool]) -> None:
         """Give others time to take it while all is `idle`: a third of what `nbytes` take over a GPU's link."""
         end = time.monotonic() + nbytes / GIVING_WAY_PER_S
-        while idle() and (left_s := end - time.monotonic()) > 0:
+        while idle() and not self.taken and (left_s := end - time.monotonic()) > 0:
             time.sleep(min(left_s, POLLING_S))
 
     def __enter__(self) -> None:
