@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import overspill as osp
 from cases import assert_product, matrix
 from overspill.memory import ledger
+from overspill.memory.pinning import pin
 from overspill.planning.arithmetic import arithmetic
 from overspill.stream import turn
 from overspill.stream.device import SLOTS, TileShape, device
@@ -138,13 +139,13 @@ def test_what_a_failed_upload_has_queued_is_waited_for(monkeypatch: pytest.Monke
     # Of so many bytes that chunks are tiles, which go up from where they lie.
     a, b = matrix((M, K), "complex128", 1), matrix((K, N), "complex128", 2)
     failed, go_on, multiplied = threading.Event(), threading.Event(), list[int]()
-    take, close, queue = cuda.CUDA.take_stream, cuda.CUDATileStream.close, cuda.CUDATileStream.multiply
+    copy, close, queue = cuda.CUDATileStream._copy, cuda.CUDATileStream.close, cuda.CUDATileStream.multiply
 
-    def take_busy(where: Any) -> Any:
-        stream = take(where)
+    def copied_late(stream: Any, array: Any, *where: Any) -> Any:
         if not failed.is_set():
-            stream.launch_host_func(lambda _: go_on.wait(60), None)
-        return stream
+            pin(array)  # now, since a GPU on which something is held up may let nobody lock pages
+            stream._copying.launch_host_func(lambda _: go_on.wait(60), None)
+        return copy(stream, array, *where)
 
     def noted(stream: Any) -> None:
         failed.set()
@@ -157,16 +158,17 @@ def test_what_a_failed_upload_has_queued_is_waited_for(monkeypatch: pytest.Monke
             assert isinstance(first.exception(60), osp.ArrayError)
         queue(stream, slot, *panels, last=last)
 
-    monkeypatch.setattr(cuda.CUDA, "take_stream", take_busy)
+    monkeypatch.setattr(cuda.CUDATileStream, "_copy", copied_late)
     monkeypatch.setattr(cuda.CUDATileStream, "close", noted)
     monkeypatch.setattr(cuda.CUDATileStream, "multiply", after_what_failed)
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(multiply, 2 * a, b, too_narrow, "cupy")
+        # Results that stay on the GPU, since those that go down have pages locked.
+        first = pool.submit(multiply, 2 * a, b, too_narrow, "cupy", keep_on_device=True)
         assert failed.wait(60)
-        second = pool.submit(multiply, a, b, as_tile, "cupy")
+        second = pool.submit(multiply, a, b, as_tile, "cupy", keep_on_device=True)
         wait([second], timeout=0.5)  # long enough for it to fill the slot, if it may
         go_on.set()
-        assert_product(second.result(60), a[20:175], b[:, 60:200])
+        assert_product(second.result(60).get(), a[20:175], b[:, 60:200])
 
 
 def too_narrow(x: NDArray[Any]) -> NDArray[Any]:
