@@ -12,7 +12,6 @@ Writes ``results/matmul_steps_gpu.json``, of several GPUs ``matmul_steps_gpu_GPU
 """
 
 import argparse
-import importlib
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -33,7 +32,8 @@ from overspill.planning import candidates, grid, placement
 from overspill.planning import matmul as planning
 from overspill.units import parse_nbytes
 
-tasks = importlib.import_module("overspill.ops.matmul")  # whose name in its package is the function's
+SETTLED = placement.beginnings
+"""What says which tiles begin with narrow panels."""
 
 NEVER = 2**62
 """Of rows or columns: more than any tile has."""
@@ -79,7 +79,7 @@ def main() -> None:
                 pipeline = PIPELINES[name]
                 candidates.NARROWEST_FIRST_PANEL = pipeline.narrowest_first_panel
                 planning.WIDEST_PANELS["cuda"] = pipeline.widest_panels
-                tasks.beginnings = every_one if pipeline.all_begin else placement.beginnings
+                placement.beginnings = every_one if pipeline.all_begin else SETTLED
                 planning._planned.cache_clear()
                 client.run(choose, pipeline)
                 for _ in range(COLD_RUNS):
@@ -111,9 +111,9 @@ def rotated(names: list[str], by: int) -> list[str]:
     return names[first:] + names[:first]
 
 
-def every_one(positions: Iterable[tuple[int, int]], workers: int) -> set[tuple[int, int]]:
-    """All of them, whoever makes them."""
-    return set(positions)
+def every_one(positions: Iterable[tuple[int, int]], workers: int) -> dict[tuple[int, int], tuple[int, int]]:
+    """Each begins for itself, whoever makes it."""
+    return {position: position for position in positions}
 
 
 def choose(pipeline: Pipeline) -> None:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 import overspill as osp
 from cases import assert_product, matrix
 from overspill.memory import ledger
-from overspill.memory.pinning import pin
 from overspill.planning.arithmetic import arithmetic
 from overspill.stream import turn
 from overspill.stream.device import SLOTS, TileShape, device
@@ -134,6 +133,7 @@ def test_who_fails_to_fill_one_does_not_let_others_fill_it_too_soon(monkeypatch:
 
 def test_what_a_failed_upload_has_queued_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would land on the panel of the next one who fills the slot."""
+    from overspill.memory.pinning import pin
     from overspill.stream import cuda
 
     # Of so many bytes that chunks are tiles, which go up from where they lie.

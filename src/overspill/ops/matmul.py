@@ -1,30 +1,22 @@
 """The matrix product of Dask arrays that fit neither on a GPU nor in one process."""
 
-from collections.abc import Sequence, Set
-from dataclasses import dataclass, replace
-from itertools import product
+from dataclasses import replace
 from typing import Any, Literal
 
 import dask.array as da
 import numpy as np
-from dask._task_spec import List, Task, TaskRef
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
 from overspill import backend, machine
 from overspill.errors import ClusterError, UsageError
 from overspill.ops.arguments import as_array, check_matrices, common_dtype, tile_sizes
-from overspill.ops.recipes import in_memory, kind, making_nbytes, recipes
-from overspill.ops.residence import holds_tiles, to_host
-from overspill.planning.grid import cover, intervals
+from overspill.ops.residence import to_host
+from overspill.ops.tile_tasks import beginnings, source_of, tile_tasks
 from overspill.planning.matmul import plan_matmul
 from overspill.planning.matmul_plan import MatmulPlan
-from overspill.planning.operands import Operand
-from overspill.planning.placement import PRODUCT_NAME, beginnings
+from overspill.planning.placement import PRODUCT_NAME
 from overspill.planning.resources import Resources
-from overspill.stream.device import TileShape
-from overspill.stream.product import TileTask, multiply_tile
-from overspill.stream.strip import Reread
 from overspill.units import parse_nbytes
 
 
@@ -131,15 +123,6 @@ def _resources(memory: str | int | None, device_memory: str | int | None, *, on_
     return resources
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """An operand, and how its chunks reach the tasks."""
-
-    array: da.Array
-    operand: Operand
-    recipes: dict[Any, Reread] | None
-
-
 def _matmul_2d(
     a: da.Array,
     b: da.Array,
@@ -155,7 +138,7 @@ def _matmul_2d(
         empty: da.Array = da.zeros_like(meta, shape=shape, dtype=dtype, chunks=tiles or "auto")
         return empty
     same = a.name == b.name
-    sources = [_source(a)] * 2 if same else [_source(x) for x in (a, b)]
+    sources = [source_of(a)] * 2 if same else [source_of(x) for x in (a, b)]
     left, right = (source.operand for source in sources)
     keep_on_device = residence == "device"
     plan = plan_matmul(left, right, dtype.name, resources, same=same, keep_on_device=keep_on_device, chunks=tiles)
@@ -163,87 +146,23 @@ def _matmul_2d(
         source.array if backend.residence_of(source.array._meta) == "device" else to_host(source.array)
         for source in sources
     ]
-    begun = _begun(plan, resources.workers)
+    begun = beginnings(plan, sources, resources.workers)
     # What the tasks depend on, not what they are predicted to cost, which differs between machines.
     followed = plan.rows, plan.columns, plan.panels, plan.first_panels, begun, plan.hold_a, plan.hold_b, plan.side
     name = f"{PRODUCT_NAME}-{tokenize(a.name, b.name, followed, residence)}"
-    mapping = _tasks(name, sources, held, plan, begun, keep_on_device=keep_on_device)
+    tasks = tile_tasks(name, sources, held, plan, begun, keep_on_device=keep_on_device)
     dependencies: list[Any] = [x for x, hold in zip(held, (plan.hold_a, plan.hold_b), strict=True) if hold]
-    layer = ProductLayer(mapping, plan, f"product-{tokenize(a.name, b.name)}")
+    layer = ProductLayer(tasks.tiles, plan, f"product-{tokenize(a.name, b.name)}")
     graph = HighLevelGraph.from_collections(name, layer, dependencies=dependencies)
+    if tasks.at_hand:
+        graph = _after(graph, name, tasks.at_hand)
     product: da.Array = da.Array(graph, name, (plan.rows, plan.columns), meta=meta, dtype=dtype)
     return product
 
 
-def _source(x: da.Array) -> _Source:
-    rows, columns = (tuple(size for size in axis if size) for axis in x.chunks)
-    if any(0 in axis for axis in x.chunks):
-        x = x.rechunk((rows, columns))
-    on_device = backend.residence_of(x._meta) == "device"
-    if in_memory(x):
-        loose = not on_device and not holds_tiles(x)
-        return _Source(x, Operand(rows, columns, made=True, loose=loose, on_device=on_device), None)
-    found = recipes(x)
-    if found is None:
-        return _Source(x, Operand(rows, columns, on_device=on_device), None)
-    return _Source(
-        x, Operand(rows, columns, kind(found), on_device=on_device, making_nbytes=making_nbytes(x, found)), found
-    )
-
-
-def _begun(plan: MatmulPlan, workers: int) -> set[tuple[int, int]]:
-    """The tiles, if not all, while whose first panels go up nothing else is multiplied, as far as can be told."""
-    if plan.first_panels == plan.panels:
-        return set()
-    return beginnings(product(range(len(plan.rows)), range(len(plan.columns))), workers)
-
-
-def _tasks(
-    name: str,
-    sources: Sequence[_Source],
-    held: Sequence[da.Array],
-    plan: MatmulPlan,
-    begun: Set[tuple[int, int]],
-    *,
-    keep_on_device: bool,
-) -> dict[Any, Task]:
-    """One task an output tile."""
-    (a, b), (a_held, b_held) = (source.operand for source in sources), held
-    panels, first_panels = intervals(plan.panels), intervals(plan.first_panels)
-    largest = (max(plan.rows), max(plan.columns))
-    from_host = not (a.on_device and b.on_device)
-    tasks = {}
-    for i, rows in enumerate(intervals(plan.rows)):
-        row_pieces = cover(a.row_bounds, *rows)
-        for j, columns in enumerate(intervals(plan.columns)):
-            column_pieces = cover(b.column_bounds, *columns)
-            task = TileTask(
-                shape=TileShape((rows[1] - rows[0], columns[1] - columns[0]), largest, max(plan.panels)),
-                dtype=plan.dtype,
-                rows=row_pieces,
-                columns=column_pieces,
-                a_bounds=a.column_bounds,
-                b_bounds=b.row_bounds,
-                panels=first_panels if (i, j) in begun else panels,
-                side=plan.side,
-                keep_on_device=keep_on_device,
-                gives_way=from_host and bool(begun) and (i, j) not in begun,
-            )
-            a_keys = [[(p.chunk, k) for k in range(len(a.columns))] for p in row_pieces]
-            b_keys = [[(k, p.chunk) for k in range(len(b.rows))] for p in column_pieces]
-            tasks[name, i, j] = Task(
-                (name, i, j),
-                multiply_tile,
-                task,
-                _chunks(a_keys, a_held if plan.hold_a else None, sources[0]),
-                _chunks(b_keys, b_held if plan.hold_b else None, sources[1]),
-            )
-    return tasks
-
-
-def _chunks(indices: list[list[tuple[int, int]]], held: da.Array | None, source: _Source) -> Any:
-    """A strip's chunks as a task takes them: references to held chunks, or recipes."""
-    if held is not None:
-        return List(*(List(*(TaskRef((held.name, *index)) for index in row)) for row in indices))
-    assert source.recipes is not None
-    return [[source.recipes[source.array.name, *index] for index in row] for row in indices]
+def _after(graph: HighLevelGraph, name: str, awaited: dict[Any, Any]) -> HighLevelGraph:
+    """The graph with a layer of tasks that the layer `name` waits for, and that depend on what it depends on."""
+    (new,) = {key[0] for key in awaited}
+    layers = {**graph.layers, new: MaterializedLayer(awaited)}
+    before = graph.dependencies[name]
+    return HighLevelGraph(layers, {**graph.dependencies, new: before, name: before | {new}})

@@ -10,6 +10,9 @@ PRODUCT_NAME = "overspill-tile-product"
 """Layers of products bear this name, so that schedulers know their tasks; as of all that makes tiles, its first part is
 `ops.residence.TILE_NAME`."""
 
+AT_HAND_NAME = "overspill-at-hand"
+"""Layers bear this name whose tasks say that all is there for the tile that a worker begins with."""
+
 
 def placed(positions: Iterable[tuple[int, int]], workers: int) -> dict[tuple[int, int], int]:
     """The worker, counted from 0, that makes the tile at each position of a grid; always the same for the same grid.
@@ -53,18 +56,19 @@ def placed(positions: Iterable[tuple[int, int]], workers: int) -> dict[tuple[int
     return min((owners for owners in candidates if _is_even(owners, workers)), key=_reach)
 
 
-def beginnings(positions: Iterable[tuple[int, int]], workers: int) -> set[tuple[int, int]]:
-    """The tile that each worker makes first of those which `placed` gives it.
+def beginnings(positions: Iterable[tuple[int, int]], workers: int) -> dict[tuple[int, int], tuple[int, int]]:
+    """For each tile, the one that its worker makes first of those which `placed` gives it.
 
     That is the last one by name: of tasks that wait for nothing, Dask begins with that.
 
     Examples
     --------
-    >>> sorted(beginnings([(i, j) for i in range(2) for j in range(4)], 2))
-    [(1, 1), (1, 3)]
+    >>> beginnings([(0, j) for j in range(4)], 2)
+    {(0, 0): (0, 1), (0, 1): (0, 1), (0, 2): (0, 3), (0, 3): (0, 3)}
     """
     owners = placed(positions, workers)
-    return {max(tiles, key=str) for tiles in _by_owner(owners).values()}
+    first = {worker: max(tiles, key=str) for worker, tiles in _by_owner(owners).items()}
+    return {tile: first[worker] for tile, worker in owners.items()}
 
 
 def fetched_nbytes(pair: Pair, rows: Chunks, columns: Chunks, itemsize: int, workers: int) -> int:

@@ -51,7 +51,7 @@ class TileTask:
 
 
 def multiply_tile(
-    task: TileTask, a: Sequence[Sequence[Chunk | Reread]], b: Sequence[Sequence[Chunk | Reread]]
+    task: TileTask, a: Sequence[Sequence[Chunk | Reread]], b: Sequence[Sequence[Chunk | Reread]], *_awaited: object
 ) -> Chunk:
     """The output tile of `task`.
 
@@ -63,6 +63,8 @@ def multiply_tile(
         Chunks of A, ``a[i][k]`` for the i-th of ``task.rows`` and the k-th chunk along K.
     b
         Chunks of B, ``b[j][k]`` for the j-th of ``task.columns`` and the k-th chunk along K.
+    _awaited
+        What has to be done before, for the sake of another tile.
     """
     strips = (
         Strip(a, task.rows, task.a_bounds, transposed=False),
