@@ -1,8 +1,9 @@
 """What this host has, and how fast its parts are: by its profile, or as assumed until `overspill doctor` measures them.
 
 The built-in figures are conservative: an H200's are 9/10 of what one server measured with all its GPUs busy
-(54 TFLOP/s float64, 52 GB/s up and 40 GB/s down per GPU, 4250 GB/s of its own memory); other GPUs get a PCIe 4 × 16
-card's. A core's are those of arrays just made: their pages are touched for the first time as they are written.
+(54 TFLOP/s float64 and float32, 52 GB/s up and 40 GB/s down per GPU, 4250 GB/s of its own memory); other GPUs get a
+PCIe 4 × 16 card's. A core's are those of arrays just made: their pages are touched for the first time as they are
+written.
 """
 
 import contextlib
@@ -129,7 +130,7 @@ def cuda_rates() -> Rates:
     name = backend.gpus()[0].name
     hopper = is_known(name)
     return Rates(
-        gemm_flop_per_s=_by_dtype(49e12, single=45e12, half=600e12) if hopper else _by_dtype(7e12, 14e12, 50e12),
+        gemm_flop_per_s=_by_dtype(49e12, single=49e12, half=600e12) if hopper else _by_dtype(7e12, 14e12, 50e12),
         upload_per_s=47e9 if hopper else 20e9,
         download_per_s=36e9 if hopper else 20e9,
         both_ways_per_s=50e9 if hopper else 25e9,
