@@ -1,43 +1,32 @@
 """Which workers make the tiles of products."""
 
-import importlib
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import dask
 import dask.array as da
 import numpy as np
 import pytest
-from distributed import Client, futures_of, get_worker, wait
+from distributed import Client, futures_of, wait
 
 import overspill as osp
-from cases import assert_product, matrix, resources
+from cases import assert_product, matrix
 from in_process import in_process
 from overspill.cluster import Cluster, attached, cluster
 from overspill.cluster.placement import ProductPlacement
 from overspill.errors import ClusterError
-from overspill.ops import tile_tasks
 from overspill.ops.residence import holds_tiles
-from overspill.planning.matmul_plan import MatmulPlan
 from overspill.planning.placement import PRODUCT_NAME, placed
-from overspill.planning.resources import using
-from overspill.stream.product import TileTask, multiply_tile
-
-matmul = importlib.import_module("overspill.ops.matmul")  # whose name in its package is the function's
 
 A, B = matrix((64, 48), "float64", 1), matrix((48, 64), "float64", 2)
 BLOCKS = placed([(i, j) for i in range(4) for j in range(4)], 4)
 
 opened = threading.Event()
 """Lets `gated` chunks be made."""
-
-begun: list[tuple[str, int, int]] = []
-"""Worker and position of `noted` tiles."""
 
 
 @contextmanager
@@ -58,7 +47,6 @@ def four() -> Iterator[Client]:
 @pytest.fixture(autouse=True)
 def shut() -> Iterator[None]:
     opened.clear()
-    begun.clear()
     yield
     opened.set()
 
@@ -66,14 +54,6 @@ def shut() -> Iterator[None]:
 def gated(chunk: Any) -> Any:
     assert opened.wait(60)
     return chunk
-
-
-def noted(task: TileTask, *arguments: Any) -> Any:
-    """The tile of `task`, once others have had time to begin too."""
-    _, *position = get_worker().get_current_task()
-    begun.append((get_worker().address, *position))
-    time.sleep(0.2)
-    return multiply_tile(task, *arguments)
 
 
 def addresses(client: Client) -> list[str]:
@@ -241,34 +221,6 @@ def test_tiles_whose_operands_are_made_anew_are_left_to_dasks_queue(four: Client
     kept = four.persist(x)
     wait(kept)
     assert set(restrictions(four).values()) == {None}
-
-
-def test_the_tile_with_narrow_panels_begins_though_a_chunk_of_its_own_is_elsewhere(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    settled = matmul.beginnings
-
-    def narrow(plan: MatmulPlan, *arguments: Any) -> tile_tasks.Beginnings:
-        return settled(replace(plan, first_panels=()), *arguments)  # as on GPUs
-
-    monkeypatch.setattr(matmul, "beginnings", narrow)
-    monkeypatch.setattr(tile_tasks, "multiply_tile", noted)
-    a, b = matrix((48, 16), "float64", 1), matrix((16, 32), "float64", 2)
-    with in_process(2, 2) as client:
-        client.register_plugin(ProductPlacement())
-        workers = addresses(client)
-        left, right = (client.persist(osp.to_host(da.asarray(x, chunks=16)), workers=workers[:1]) for x in (a, b))
-        wait([left, right])
-        everywhere = [future for future in futures_of([left, right]) if future.key != (left.name, 2, 0)]
-        client.replicate(everywhere, workers=workers)
-        with using(resources(workers=2, threads=2)):
-            x = osp.matmul(left, right, chunks=16)
-        kept, owners = made(client, x)
-        assert owners == {(i, j): workers[j] for i in range(3) for j in range(2)}
-        assert_product(kept.compute(), a, b)
-    for worker in workers:
-        (first, *_) = ((i, j) for address, i, j in begun if address == worker)
-        assert first == (2, workers.index(worker))
 
 
 @pytest.mark.multi_gpu

@@ -17,11 +17,9 @@ from cases import assert_product, cuts, matrix, random_array, resources
 from overspill.backend import to_numpy
 from overspill.memory import is_tile, ledger
 from overspill.ops.matmul import ProductLayer
-from overspill.ops.residence import TILE_NAME
 from overspill.planning import placement
 from overspill.planning.arithmetic import SUPPORTED
 from overspill.planning.grid import intervals
-from overspill.planning.placement import AT_HAND_NAME
 from overspill.planning.resources import using
 
 
@@ -319,46 +317,9 @@ def test_only_what_finds_the_gpu_idle_begins_with_narrow_panels(workers: int, th
     assert [task.panels[0] == (0, 256) for task in tasks].count(True) == narrow
     assert {task.panels for task in tasks} == {intervals(layer.plan.first_panels), intervals(layer.plan.panels)}
     assert {task.shape.width for task in tasks} == {max(layer.plan.panels)}
-    assert [task.gives_way for task in tasks] == [narrow < 16 and task.panels[0] != (0, 256) for task in tasks]
-
-
-@pytest.mark.parametrize(
-    ("workers", "a", "b", "at_hand"),
-    [
-        (2, "tiles", "tiles", {(3, 1), (3, 3)}),
-        (2, "tiles", "ordinary", set()),  # which are still to be put into tiles
-        (2, "lazy", "tiles", set()),
-        (8, "tiles", "tiles", set()),  # two tiles a worker begin at once
-        (1, "tiles", "tiles", set()),  # which has every chunk
-    ],
-)
-def test_tiles_wait_until_all_is_at_hand_for_the_one_that_begins(
-    workers: int, a: str, b: str, at_hand: set[tuple[int, int]]
-) -> None:
-    operands = {
-        "tiles": there(f"{TILE_NAME}-x"),
-        "ordinary": there("x"),
-        "lazy": da.random.default_rng(0).random((32768, 32768), chunks=8192),
-    }
-    with using(resources("cuda", workers=workers, threads=2, device_nbytes=2**34, pool_nbytes=2**40)):
-        c = osp.matmul(operands[a], operands[b], chunks=8192)
-    tasks = {key[1:]: task for key, task in product(c).mapping.items()}
-    awaited = {key: task for key, task in dict(c.dask).items() if AT_HAND_NAME in str(key)}
-    assert {key[1:] for key in awaited} == at_hand
-    for (_, *tile), task in awaited.items():
-        assert task.dependencies == tasks[tuple(tile)].dependencies
-    first = placement.beginnings(tasks, workers)
-    for tile, task in tasks.items():
-        chunks = {key for strips in task.args[1:3] for key in strips.dependencies} if a == "tiles" else set()
-        wanted = {key for key in awaited if key[1:] == first[tile] != tile}
-        assert task.dependencies >= chunks | wanted
-        assert {key for key in task.dependencies if key in awaited} == wanted
-
-
-def there(name: str) -> da.Array:
-    """An array of chunks that are in memory, which take next to none."""
-    chunk = np.broadcast_to(np.zeros(()), (8192, 8192))
-    return da.Array({(name, i, j): chunk for i in range(4) for j in range(4)}, name, ((8192,) * 4,) * 2, meta=chunk)
+    begun = placement.beginnings([key[1:] for key in layer.mapping], workers)
+    waits_for = [None if narrow == 16 or begun[key[1:]] == key[1:] else begun[key[1:]] for key in layer.mapping]
+    assert [task.first for task in tasks] == waits_for
 
 
 def test_products_whose_tiles_begin_otherwise_have_names_of_their_own() -> None:

@@ -71,7 +71,7 @@ def multiply(
     width: int = 90,
     panels: tuple[int, ...] = (),
     keep_on_device: bool = False,
-    gives_way: bool = False,
+    first: tuple[int, int] | None = None,
     a_chunks: tuple[tuple[int, ...], tuple[int, ...]] = A_CHUNKS,
     b_chunks: tuple[tuple[int, ...], tuple[int, ...]] = B_CHUNKS,
 ) -> Any:
@@ -89,7 +89,7 @@ def multiply(
         intervals(widths),
         side,
         keep_on_device,
-        gives_way,
+        first,
     )
     a_rows, b_columns = intervals(a_chunks[0]), intervals(b_chunks[1])
     a_strip = [[make(a[slice(*a_rows[p.chunk]), slice(*ks)]) for ks in intervals(a_chunks[1])] for p in row_pieces]

@@ -76,7 +76,7 @@ def test_who_begins_with_wide_panels_lets_others_go_first(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(cuda.CUDA, "give_way", noted_too)
     with ThreadPoolExecutor(2) as pool:
-        wide = pool.submit(multiply, a, b, as_tile, "cupy", panels=(130, 130), gives_way=True)
+        wide = pool.submit(multiply, a, b, as_tile, "cupy", panels=(130, 130), first=(0, 0))
         assert waiting.wait(60)
         narrow = pool.submit(multiply, a, b, as_tile, "cupy", panels=(20, 110, 130))
         for product in (wide, narrow):

@@ -8,7 +8,7 @@ from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.scheduler import TaskState
 
-from overspill.planning.placement import AT_HAND_NAME, PRODUCT_NAME, placed
+from overspill.planning.placement import PRODUCT_NAME, placed
 
 
 class ProductPlacement(SchedulerPlugin):
@@ -33,10 +33,8 @@ class ProductPlacement(SchedulerPlugin):
             for position, number in placed(tiles, len(workers)).items():
                 task = tiles[position]
                 # Small products of one graph must not all begin at the first worker.
-                where = workers[(given + number) % len(workers)].address
-                for placed_there in (task, *_at_hand(task)):
-                    placed_there.worker_restrictions = {where}
-                    placed_there.loose_restrictions = True
+                task.worker_restrictions = {workers[(given + number) % len(workers)].address}
+                task.loose_restrictions = True
             given += len(tiles)
 
 
@@ -51,11 +49,6 @@ def _products(scheduler: Scheduler, keys: Iterable[Any]) -> list[dict[tuple[int,
                 layers[key[0], len(key)][key[1:]] = task
     grids = (_grid(layers[layer]) for layer in sorted(layers))
     return [grid for grid in grids if len(grid) > 1]
-
-
-def _at_hand(task: TaskState) -> list[TaskState]:
-    """What a tile waits for, for the sake of the one that its worker begins with."""
-    return [found for found in task.dependencies if found.state == "released" and AT_HAND_NAME in str(found.key)]
 
 
 def _is_restricted(task: TaskState) -> bool:

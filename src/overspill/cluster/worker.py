@@ -10,11 +10,12 @@ from time import time
 from typing import Any, TypeVar
 
 from distributed import Nanny, Worker
-from distributed.worker_state_machine import ExecuteFailureEvent, SecedeEvent, StateMachineEvent
+from distributed.worker_state_machine import ExecuteFailureEvent, RescheduleEvent, SecedeEvent, StateMachineEvent
 
 from overspill.cluster import network
 from overspill.cluster.admission import Admission
 from overspill.cluster.endings import watch
+from overspill.cluster.precedence import Precedence
 from overspill.errors import MemoryBudgetError
 from overspill.memory.store import Store
 from overspill.memory.store.parcel import Recipient, outgoing
@@ -41,6 +42,7 @@ class SpillingWorker(Worker):
         self._for_tasks = ThreadPoolExecutor(MOST_WAITING, thread_name_prefix="overspill-inputs")
         self._for_peers = ThreadPoolExecutor(MOST_SENDING, thread_name_prefix="overspill-outputs")
         self._admission = Admission(self._away)
+        self._precedence = Precedence(self.state.tasks)
         self.store.keeper.excuse(self._away)
 
     @property
@@ -51,6 +53,8 @@ class SpillingWorker(Worker):
 
     async def execute(self, key: Any, *, stimulus_id: str) -> StateMachineEvent:
         """Run a task as Dask does, with its inputs where it wants them; again and alone if it runs out of memory."""
+        if await self._precedence.gives_way(key):
+            return RescheduleEvent(key=key, stimulus_id=f"another-tile-begins-{time()}")
         await self._admission.open()
         with self._admission.together():
             if self.store.keeper.crowded():

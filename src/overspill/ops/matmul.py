@@ -146,23 +146,13 @@ def _matmul_2d(
         source.array if backend.residence_of(source.array._meta) == "device" else to_host(source.array)
         for source in sources
     ]
-    begun = beginnings(plan, sources, resources.workers)
+    first = beginnings(plan, resources.workers)
     # What the tasks depend on, not what they are predicted to cost, which differs between machines.
-    followed = plan.rows, plan.columns, plan.panels, plan.first_panels, begun, plan.hold_a, plan.hold_b, plan.side
-    name = f"{PRODUCT_NAME}-{tokenize(a.name, b.name, followed, residence)}"
-    tasks = tile_tasks(name, sources, held, plan, begun, keep_on_device=keep_on_device)
+    followed = plan.rows, plan.columns, plan.panels, plan.first_panels, plan.hold_a, plan.hold_b, plan.side
+    name = f"{PRODUCT_NAME}-{tokenize(a.name, b.name, followed, set(first.values()), residence)}"
+    mapping = tile_tasks(name, sources, held, plan, first, keep_on_device=keep_on_device)
     dependencies: list[Any] = [x for x, hold in zip(held, (plan.hold_a, plan.hold_b), strict=True) if hold]
-    layer = ProductLayer(tasks.tiles, plan, f"product-{tokenize(a.name, b.name)}")
+    layer = ProductLayer(mapping, plan, f"product-{tokenize(a.name, b.name)}")
     graph = HighLevelGraph.from_collections(name, layer, dependencies=dependencies)
-    if tasks.at_hand:
-        graph = _after(graph, name, tasks.at_hand)
     product: da.Array = da.Array(graph, name, (plan.rows, plan.columns), meta=meta, dtype=dtype)
     return product
-
-
-def _after(graph: HighLevelGraph, name: str, awaited: dict[Any, Any]) -> HighLevelGraph:
-    """The graph with a layer of tasks that the layer `name` waits for, and that depend on what it depends on."""
-    (new,) = {key[0] for key in awaited}
-    layers = {**graph.layers, new: MaterializedLayer(awaited)}
-    before = graph.dependencies[name]
-    return HighLevelGraph(layers, {**graph.dependencies, new: before, name: before | {new}})

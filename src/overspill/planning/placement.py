@@ -10,9 +10,6 @@ PRODUCT_NAME = "overspill-tile-product"
 """Layers of products bear this name, so that schedulers know their tasks; as of all that makes tiles, its first part is
 `ops.residence.TILE_NAME`."""
 
-AT_HAND_NAME = "overspill-at-hand"
-"""Layers bear this name whose tasks say that all is there for the tile that a worker begins with."""
-
 
 def placed(positions: Iterable[tuple[int, int]], workers: int) -> dict[tuple[int, int], int]:
     """The worker, counted from 0, that makes the tile at each position of a grid; always the same for the same grid.

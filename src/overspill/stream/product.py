@@ -34,8 +34,9 @@ class TileTask:
         What multiplies.
     keep_on_device
         Whether the result stays on the GPU.
-    gives_way
-        Whether panels come from the host, and other tiles begin with narrower ones.
+    first
+        Row and column, in the grid, of the tile with narrower panels that is to begin before this one on its GPU; None
+        where this one need not wait.
     """
 
     shape: TileShape
@@ -47,11 +48,11 @@ class TileTask:
     panels: tuple[tuple[int, int], ...]
     side: Literal["numpy", "cupy"]
     keep_on_device: bool
-    gives_way: bool = False
+    first: tuple[int, int] | None = None
 
 
 def multiply_tile(
-    task: TileTask, a: Sequence[Sequence[Chunk | Reread]], b: Sequence[Sequence[Chunk | Reread]], *_awaited: object
+    task: TileTask, a: Sequence[Sequence[Chunk | Reread]], b: Sequence[Sequence[Chunk | Reread]]
 ) -> Chunk:
     """The output tile of `task`.
 
@@ -63,8 +64,6 @@ def multiply_tile(
         Chunks of A, ``a[i][k]`` for the i-th of ``task.rows`` and the k-th chunk along K.
     b
         Chunks of B, ``b[j][k]`` for the j-th of ``task.columns`` and the k-th chunk along K.
-    _awaited
-        What has to be done before, for the sake of another tile.
     """
     strips = (
         Strip(a, task.rows, task.a_bounds, transposed=False),
@@ -92,7 +91,7 @@ def multiply_tile(
         room = helper.submit(stream.make_room)
         with ExitStack() as turn, ExitStack() as link:
             if in_turn:
-                if task.gives_way:
+                if task.first is not None:
                     where.give_way((m + n) * task.panels[0][1] * per_element.itemsize)
                 link.enter_context(where.link)
             link.callback(loader.shutdown, cancel_futures=True)  # before others fill the same slots
