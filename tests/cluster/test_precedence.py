@@ -2,11 +2,13 @@
 
 import asyncio
 import importlib
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import dask
 import dask.array as da
 import pytest
 from dask._task_spec import Task
@@ -18,8 +20,8 @@ from cases import assert_product, matrix
 from overspill.cluster import Cluster, cluster, precedence
 from overspill.cluster.placement import ProductPlacement
 from overspill.cluster.precedence import Precedence
-from overspill.ops.matmul import ProductLayer
 from overspill.planning.matmul_plan import MatmulPlan
+from overspill.planning.placement import PRODUCT_NAME
 
 matmul = importlib.import_module("overspill.ops.matmul")  # whose name in its package is the function's
 
@@ -73,42 +75,104 @@ def test_the_one_that_is_to_begin_does_though_a_chunk_of_it_is_elsewhere(workers
     }
 
 
-def gives_way(state: str | None, asked: int = 1, patience_s: float = 0.01, turns: str | None = None) -> list[bool]:
-    """What a tile is told as often as it is `asked`, while the one before which it may not begin is in `state`."""
-    a, b = (da.asarray(x, chunks=16) for x in (A, B))
-    product = osp.matmul(a, b, chunks=16)
-    (layer,) = (layer for layer in product.dask.layers.values() if isinstance(layer, ProductLayer))
-    tasks = {key: TaskState(key, run_spec=task, state="executing") for key, task in layer.mapping.items()}
-    (tile,) = (key for key, task in layer.mapping.items() if key[1:] == (0, 0))
-    first = (tile[0], *layer.mapping[tile].args[0].first)
+def product(*, more: bool = False) -> tuple[dict[Any, TaskState], Any, Any]:
+    """Tasks of a worker, the tile at (0, 0) and the one that is to begin before it; with `more`, fused with a sum."""
+    a, b = (osp.to_host(da.asarray(x, chunks=16)).persist(scheduler="synchronous") for x in (A, B))
+    c = osp.matmul(a, b, chunks=16)
+    first = c.dask[c.name, 0, 0].args[0].first
+    (kept,) = dask.optimize(c + 1 if more else c)
+    name = next(key[0] for key in kept.dask if PRODUCT_NAME in str(key))
+    tasks = {key: TaskState(key, run_spec=kept.dask[key], state="executing") for key in kept.dask if key[0] == name}
     tasks["other"] = TaskState("other", run_spec=Task("other", int), state="executing")
     tasks["data"] = TaskState("data")
+    return tasks, (name, 0, 0), (name, *first)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precedence, "PATIENCE_S", 30)
+
+
+@pytest.mark.parametrize("state", [None, "executing", "memory", "released"])
+@pytest.mark.usefixtures("patient")
+def test_who_is_not_about_to_begin_is_not_waited_for(state: Any) -> None:
+    tasks, tile, first = product()
+    tasks[first].state = state
     if state is None:
         del tasks[first]
-    else:
-        tasks[first].state = state  # type: ignore[assignment]
+    assert not asyncio.run(Precedence(tasks).gives_way(tile))
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_who_is_about_to_begin_gets_the_place(more: bool) -> None:
+    tasks, tile, first = product(more=more)
+    assert (more, type(tasks[tile].run_spec.args[0]).__name__) in ((False, "TileTask"), (True, "dict"))
+    tasks[first].state = "ready"
+    asking = Precedence(tasks)
+    told = [asyncio.run(asking.gives_way(key)) for key in (tile, tile, tile, first, "other", "data", "unknown")]
+    assert told == [True, *[False] * 6], "once"
+    assert asyncio.run(asking.gives_way(tile)), "and again when it is to begin again"
+
+
+def test_what_was_fused_with_another_order_is_left_alone() -> None:
+    a, b = (osp.to_host(da.asarray(x, chunks=16)).persist(scheduler="synchronous") for x in (A, B))
+    (flipped,) = dask.optimize(osp.matmul(a, b, chunks=16).T)
+    tasks = {key: TaskState(key, run_spec=task, state="ready") for key, task in dict(flipped.dask).items()}
+    tile = next(key for key in tasks if PRODUCT_NAME in str(key) and key[1:] == (1, 0))
+    assert not asyncio.run(Precedence(tasks).gives_way(tile))
+
+
+@pytest.mark.parametrize(("turns", "told"), [("ready", [True, True]), ("executing", [False, False])])
+@pytest.mark.usefixtures("patient")
+def test_who_fetches_its_chunks_is_waited_for(turns: Any, told: list[bool]) -> None:
+    tasks, tile, first = product()
+    tasks[first].state = "waiting"
 
     async def scenario() -> list[bool]:
         asking = Precedence(tasks)
-        assert not any([await asking.gives_way(key) for key in (first, "other", "data", "unknown")])
-        if turns:
-            asyncio.get_running_loop().call_later(0.01, setattr, tasks[first], "state", turns)
-        return [await asking.gives_way(tile) for _ in range(asked)]
+        asyncio.get_running_loop().call_later(0.01, setattr, tasks[first], "state", turns)
+        return await asyncio.gather(asking.gives_way(tile), asking.gives_way((tile[0], 1, 0)))
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(precedence, "PATIENCE_S", patience_s)
-        return asyncio.run(scenario())
+    assert asyncio.run(scenario()) == told
 
 
-@pytest.mark.parametrize("state", [None, "executing", "memory", "released", "waiting"])
-def test_who_is_not_about_to_begin_is_not_waited_for(state: str | None) -> None:
-    assert gives_way(state) == [False]
+def test_others_wait_no_longer_than_one_would() -> None:
+    tasks, tile, first = product()
+    tasks[first].state = "waiting"
+
+    async def scenario() -> list[bool]:
+        asking = Precedence(tasks)
+        return [await asking.gives_way(tile) for _ in range(100)]
+
+    begun = time.monotonic()
+    assert asyncio.run(scenario()) == [False] * 100
+    assert precedence.PATIENCE_S <= time.monotonic() - begun < 20 * precedence.PATIENCE_S
 
 
-def test_who_is_about_to_begin_does_once() -> None:
-    assert gives_way("ready", asked=4) == [True, False, True, False]
+def test_what_begins_has_reached_its_thread_before_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tiles wait; one gives way, and the other finds that the tile they waited for begins, but nothing more."""
+    monkeypatch.setattr(precedence, "PATIENCE_S", 30)
+    tasks, tile, first = product()
+    tasks[first].state = "waiting"
+    order: list[str] = []
 
+    async def begin() -> None:
+        order.append("first")
 
-@pytest.mark.parametrize(("turns", "told"), [("ready", True), ("executing", False), ("released", False)])
-def test_who_fetches_its_chunks_is_waited_for(turns: str, told: bool) -> None:
-    assert gives_way("waiting", turns=turns, patience_s=30) == [told]
+    async def ask(asking: Precedence, key: Any) -> None:
+        if await asking.gives_way(key):
+            tasks[first].state = "executing"  # as Dask does at once, while the task itself is run by the loop later
+            running.append(asyncio.create_task(begin()))
+        else:
+            order.append("another")
+
+    running: list[asyncio.Task[None]] = []
+
+    async def scenario() -> None:
+        asking = Precedence(tasks)
+        asyncio.get_running_loop().call_later(0.01, setattr, tasks[first], "state", "ready")
+        await asyncio.gather(ask(asking, tile), ask(asking, (tile[0], 1, 0)))
+        await asyncio.gather(*running)
+
+    asyncio.run(scenario())
+    assert order == ["first", "another"]

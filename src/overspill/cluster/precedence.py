@@ -6,18 +6,27 @@ go up to a GPU that has nothing else to do.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from distributed.worker_state_machine import TaskState
+from distributed.worker_state_machine import READY, TaskState
 
 from overspill.stream.product import TileTask
 
 PATIENCE_S = 0.02
-"""Seconds that a tile waits for another one's chunks: what begins with wide panels loses five times that."""
+"""Seconds that others wait for a tile's chunks: one that begins with wide panels loses five times that."""
 
 POLLING_S = 1e-3
-"""Seconds after which it looks again."""
+"""Seconds after which they look again."""
+
+
+@dataclass(slots=True)
+class _Awaited:
+    """A tile that is yet to begin: until when others wait for its chunks, and who has given way to it."""
+
+    end: float
+    gave_way: set[Any]
 
 
 class Precedence:
@@ -31,32 +40,46 @@ class Precedence:
 
     def __init__(self, tasks: Mapping[Any, TaskState]) -> None:
         self._tasks = tasks
-        self._gave_way: set[Any] = set()
+        self._awaited: dict[Any, _Awaited] = {}
 
     async def gives_way(self, key: Any) -> bool:
         """Whether the task is to be scheduled anew, since the one before which it may not begin wants its place.
 
-        That is so once at most until the task begins.
+        It is told so once at most.
         """
+        self._awaited.pop(key, None)  # it begins
         if (first := self._first(key)) is None:
             return False
-        if key in self._gave_way:
-            self._gave_way.remove(key)
+        if self._state(first) not in {"waiting", *READY}:  # but begun, or not this worker's
+            self._awaited.pop(first, None)
             return False
         loop = asyncio.get_running_loop()
-        end = loop.time() + PATIENCE_S
-        while self._state(first) == "waiting" and loop.time() < end:
+        awaited = self._awaited.setdefault(first, _Awaited(loop.time() + PATIENCE_S, set()))
+        while (waiting := self._state(first) == "waiting") and loop.time() < awaited.end:
             await asyncio.sleep(POLLING_S)
-        if self._state(first) != "ready":  # but begun, or elsewhere, or still waiting
-            return False
-        self._gave_way.add(key)
-        return True
+        if self._state(first) in READY and key not in awaited.gave_way:
+            awaited.gave_way.add(key)
+            return True
+        if not waiting:
+            await asyncio.sleep(POLLING_S)  # what begins has yet to reach its thread
+        return False
 
     def _first(self, key: Any) -> Any:
-        """The key of the tile before which that of `key` may not begin; of a tile that Dask fused with more, none."""
+        """The key of the tile before which that of `key` may not begin, if it is one."""
         run_spec = task.run_spec if (task := self._tasks.get(key)) else None
-        tile = next(iter(getattr(run_spec, "args", ())), None)
-        return (key[0], *tile.first) if isinstance(tile, TileTask) and tile.first is not None else None
+        for inner, specification in _with_fused(key, run_spec):
+            tile = next(iter(getattr(specification, "args", ())), None)
+            if isinstance(tile, TileTask) and tile.first is not None and inner[1:] == key[1:]:
+                return (key[0], *tile.first)
+        return None
 
     def _state(self, key: Any) -> str | None:
         return task.state if (task := self._tasks.get(key)) else None
+
+
+def _with_fused(key: Any, run_spec: Any) -> Iterable[tuple[Any, Any]]:
+    """The task, and those that Dask has fused into it, by key."""
+    yield key, run_spec
+    inside = next(iter(getattr(run_spec, "args", ())), None)
+    if isinstance(inside, dict):
+        yield from inside.items()
