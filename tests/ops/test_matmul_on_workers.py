@@ -54,7 +54,7 @@ def test_tiles_spread_evenly_and_are_counted_as_planned(workers: Cluster, memory
     snapshots = measured(workers)
     tasks = [found["tasks"] for found in snapshots]
     assert sum(tasks) == plan.tasks == 24
-    assert min(tasks) >= 4, tasks  # as even as two cores are alike: a busy one rightly gets fewer
+    assert max(tasks) <= 2 * min(tasks), tasks  # as even as two cores are alike: a busy one rightly gets fewer
     counted = ledger.total(snapshots)
     for name in ("flop", "uploaded_nbytes", "downloaded_nbytes", "read_nbytes", "recomputed_nbytes"):
         assert counted[name] == getattr(plan, name), name

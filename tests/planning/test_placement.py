@@ -29,6 +29,7 @@ def test_each_worker_begins_with_the_tile_that_dask_puts_first(tiles: set[tuple[
     owners = placed(tiles, workers)
     first = beginnings(tiles, workers)
     assert first.keys() == tiles
+    assert sorted(owners[tile] for tile in set(first.values())) == list(range(min(workers, len(tiles))))
     ranks = order({("tile", *tile): Task(("tile", *tile), int) for tile in tiles})  # what they take is there already
     found: dict[int, tuple[int, int]] = {}
     for tile in sorted(tiles, key=lambda tile: ranks["tile", *tile]):
