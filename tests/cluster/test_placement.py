@@ -18,6 +18,7 @@ from cases import assert_product, matrix
 from in_process import in_process
 from overspill.cluster import Cluster, attached, cluster
 from overspill.cluster.placement import ProductPlacement
+from overspill.doctor.measure import addresses
 from overspill.errors import ClusterError
 from overspill.ops.residence import holds_tiles
 from overspill.planning.placement import PRODUCT_NAME, placed
@@ -54,12 +55,6 @@ def shut() -> Iterator[None]:
 def gated(chunk: Any) -> Any:
     assert opened.wait(60)
     return chunk
-
-
-def addresses(client: Client) -> list[str]:
-    """Of the workers, in the order of their names."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    return sorted(workers, key=lambda address: str(workers[address]["name"]))
 
 
 def product(a: Any = A, b: Any = B) -> da.Array:

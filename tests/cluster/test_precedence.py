@@ -4,7 +4,7 @@ import asyncio
 import importlib
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -20,8 +20,9 @@ from cases import assert_product, matrix
 from overspill.cluster import Cluster, cluster, precedence
 from overspill.cluster.placement import ProductPlacement
 from overspill.cluster.precedence import Precedence
+from overspill.doctor.measure import addresses
 from overspill.planning.matmul_plan import MatmulPlan
-from overspill.planning.placement import PRODUCT_NAME
+from overspill.planning.placement import is_of_product
 
 matmul = importlib.import_module("overspill.ops.matmul")  # whose name in its package is the function's
 
@@ -55,10 +56,8 @@ def be_patient(seconds: float) -> None:
 def test_the_one_that_is_to_begin_does_though_a_chunk_of_it_is_elsewhere(workers: Cluster, elsewhere: int) -> None:
     client = workers.client
     client.run(be_patient, 30)
-    found = client.scheduler_info(n_workers=-1)["workers"]
-    addresses = sorted(found, key=lambda address: str(found[address]["name"]))
-    owner = addresses[elsewhere]
-    a, b = (client.persist(osp.to_host(da.asarray(x, chunks=16)), workers=[owner]) for x in (A, B))
+    owners = addresses(client)
+    a, b = (client.persist(osp.to_host(da.asarray(x, chunks=16)), workers=[owners[elsewhere]]) for x in (A, B))
     wait([a, b])
     client.replicate([future for future in futures_of([a, b]) if future.key != (a.name, 2, 0)])
     with get_task_stream(client) as stream:
@@ -71,17 +70,17 @@ def test_the_one_that_is_to_begin_does_though_a_chunk_of_it_is_elsewhere(workers
             (start,) = (one["start"] for one in task["startstops"] if one["action"] == "compute")
             begun[task["worker"]].append((start, task["key"][1:]))
     assert {address: min(tiles)[1] for address, tiles in begun.items()} == {
-        address: (2, column) for column, address in enumerate(addresses)
+        address: (2, column) for column, address in enumerate(owners)
     }
 
 
-def product(*, more: bool = False) -> tuple[dict[Any, TaskState], Any, Any]:
-    """Tasks of a worker, the tile at (0, 0) and the one that is to begin before it; with `more`, fused with a sum."""
+def product(follow: Callable[[da.Array], da.Array] = lambda c: c) -> tuple[dict[Any, TaskState], Any, Any]:
+    """Tasks of a worker, the tile at (0, 0) and the one that is to begin before it, fused with what follows."""
     a, b = (osp.to_host(da.asarray(x, chunks=16)).persist(scheduler="synchronous") for x in (A, B))
     c = osp.matmul(a, b, chunks=16)
     first = c.dask[c.name, 0, 0].args[0].first
-    (kept,) = dask.optimize(c + 1 if more else c)
-    name = next(key[0] for key in kept.dask if PRODUCT_NAME in str(key))
+    (kept,) = dask.optimize(follow(c))
+    name = next(key[0] for key in kept.dask if is_of_product(key))
     tasks = {key: TaskState(key, run_spec=kept.dask[key], state="executing") for key in kept.dask if key[0] == name}
     tasks["other"] = TaskState("other", run_spec=Task("other", int), state="executing")
     tasks["data"] = TaskState("data")
@@ -103,10 +102,10 @@ def test_who_is_not_about_to_begin_is_not_waited_for(state: Any) -> None:
     assert not asyncio.run(Precedence(tasks).gives_way(tile))
 
 
-@pytest.mark.parametrize("more", [False, True])
-def test_who_is_about_to_begin_gets_the_place(more: bool) -> None:
-    tasks, tile, first = product(more=more)
-    assert (more, type(tasks[tile].run_spec.args[0]).__name__) in ((False, "TileTask"), (True, "dict"))
+@pytest.mark.parametrize(("follow", "argument"), [(lambda c: c, "TileTask"), (lambda c: c + 1, "dict")])
+def test_who_is_about_to_begin_gets_the_place(follow: Callable[[da.Array], da.Array], argument: str) -> None:
+    tasks, tile, first = product(follow)
+    assert type(tasks[tile].run_spec.args[0]).__name__ == argument
     tasks[first].state = "ready"
     asking = Precedence(tasks)
     told = [asyncio.run(asking.gives_way(key)) for key in (tile, tile, tile, first, "other", "data", "unknown")]
@@ -115,11 +114,10 @@ def test_who_is_about_to_begin_gets_the_place(more: bool) -> None:
 
 
 def test_what_was_fused_with_another_order_is_left_alone() -> None:
-    a, b = (osp.to_host(da.asarray(x, chunks=16)).persist(scheduler="synchronous") for x in (A, B))
-    (flipped,) = dask.optimize(osp.matmul(a, b, chunks=16).T)
-    tasks = {key: TaskState(key, run_spec=task, state="ready") for key, task in dict(flipped.dask).items()}
-    tile = next(key for key in tasks if PRODUCT_NAME in str(key) and key[1:] == (1, 0))
-    assert not asyncio.run(Precedence(tasks).gives_way(tile))
+    tasks, (name, *_), _ = product(lambda c: c[::-1])
+    last = name, 2, 0  # made of the tile at (0, 0), before which the one at (2, 0) is to begin
+    tasks[last].state = "ready"
+    assert not asyncio.run(Precedence(tasks).gives_way(last))
 
 
 @pytest.mark.parametrize(("turns", "told"), [("ready", [True, True]), ("executing", [False, False])])

@@ -8,7 +8,7 @@ from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.scheduler import TaskState
 
-from overspill.planning.placement import PRODUCT_NAME, placed
+from overspill.planning.placement import is_of_product, placed
 
 
 class ProductPlacement(SchedulerPlugin):
@@ -42,8 +42,7 @@ def _products(scheduler: Scheduler, keys: Iterable[Any]) -> list[dict[tuple[int,
     """Tasks of products of two tiles or more that are still to be placed, by position, in the order of their names."""
     layers: defaultdict[tuple[str, int], dict[tuple[int, ...], TaskState]] = defaultdict(dict)
     for key in keys:
-        # Dask joins the names of tasks that it fuses.
-        if isinstance(key, tuple) and isinstance(key[0], str) and PRODUCT_NAME in key[0]:
+        if is_of_product(key):
             task = scheduler.tasks[key]
             if task.state == "released" and task.dependencies and not _is_restricted(task):
                 layers[key[0], len(key)][key[1:]] = task

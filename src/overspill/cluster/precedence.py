@@ -6,12 +6,13 @@ go up to a GPU that has nothing else to do.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from distributed.worker_state_machine import READY, TaskState
 
+from overspill.planning.placement import is_of_product
 from overspill.stream.product import TileTask
 
 PATIENCE_S = 0.02
@@ -66,9 +67,12 @@ class Precedence:
 
     def _first(self, key: Any) -> Any:
         """The key of the tile before which that of `key` may not begin, if it is one."""
-        run_spec = task.run_spec if (task := self._tasks.get(key)) else None
-        for inner, specification in _with_fused(key, run_spec):
-            tile = next(iter(getattr(specification, "args", ())), None)
+        if not is_of_product(key) or (task := self._tasks.get(key)) is None:
+            return None
+        argument = _first_argument(task.run_spec)
+        fused = argument if isinstance(argument, dict) else {key: task.run_spec}
+        for inner, specification in fused.items():
+            tile = _first_argument(specification)
             if isinstance(tile, TileTask) and tile.first is not None and inner[1:] == key[1:]:
                 return (key[0], *tile.first)
         return None
@@ -77,9 +81,6 @@ class Precedence:
         return task.state if (task := self._tasks.get(key)) else None
 
 
-def _with_fused(key: Any, run_spec: Any) -> Iterable[tuple[Any, Any]]:
-    """The task, and those that Dask has fused into it, by key."""
-    yield key, run_spec
-    inside = next(iter(getattr(run_spec, "args", ())), None)
-    if isinstance(inside, dict):
-        yield from inside.items()
+def _first_argument(specification: Any) -> Any:
+    """What a task is called with: of a tile's what to make, of tasks that Dask has fused these, by key."""
+    return next(iter(getattr(specification, "args", ())), None)

@@ -3,12 +3,24 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import product
+from typing import Any
 
 from overspill.planning.operands import Chunks, Pair
 
 PRODUCT_NAME = "overspill-tile-product"
 """Layers of products bear this name, so that schedulers know their tasks; as of all that makes tiles, its first part is
 `ops.residence.TILE_NAME`."""
+
+
+def is_of_product(key: Any) -> bool:
+    """Whether a task makes a tile of a product, alone or, as Dask joins the names of those that it fuses, with more.
+
+    Examples
+    --------
+    >>> is_of_product((f"{PRODUCT_NAME}-add-0123", 4, 0)), is_of_product(("add-0123", 4, 0)), is_of_product("add")
+    (True, False, False)
+    """
+    return isinstance(key, tuple) and isinstance(key[0], str) and PRODUCT_NAME in key[0]
 
 
 def placed(positions: Iterable[tuple[int, int]], workers: int) -> dict[tuple[int, int], int]:
