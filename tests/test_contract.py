@@ -46,6 +46,7 @@ MAY_IMPORT_CUPY = (
     "stream/cuda.py",
     "stream/landing_cuda.py",
     "stream/slots_cuda.py",
+    "stream/upload_cuda.py",
 )
 
 ARRAY_LIBRARIES = {"numpy", "cupy", "cupyx", "scipy", "dask", "distributed", "zarr"}

@@ -274,15 +274,17 @@ def test_the_first_panel_of_what_lies_in_memory_is_narrow_on_an_idle_gpu(
 
 
 @pytest.mark.parametrize(
-    ("upload_per_s", "on_device", "growth"),
-    [(10e9, False, 2), (50e9, False, 3.6), (400e9, False, 16), (10e9, True, 16)],
+    ("upload_per_s", "b_on_device", "growth"),
+    [(10e9, False, 2), (50e9, False, 3.6), (400e9, False, 16), (50e9, True, 6.9)],
 )
-def test_the_next_panel_is_as_wide_as_it_has_time_to_go_up(upload_per_s: float, on_device: bool, growth: float) -> None:
+def test_the_next_panel_is_as_wide_as_it_has_time_to_go_up(
+    upload_per_s: float, b_on_device: bool, growth: float
+) -> None:
     n = 32768
-    whole = Operand((8192,) * 4, (8192,) * 4, made=True, on_device=on_device)
+    a, b = (Operand((8192,) * 4, (8192,) * 4, made=True, on_device=there) for there in (False, b_on_device))
     rates = replace(GPU_RATES, upload_per_s=upload_per_s, gemm_flop_per_s={"float64": 57e12}, memory_per_s=4e12)
     given = replace(resources("cuda", threads=1, device_nbytes=2**37), rates=rates)
-    panels = plan_matmul(whole, whole, "float64", given, keep_on_device=True, chunks=((n,), (n,))).panels
+    panels = plan_matmul(a, b, "float64", given, keep_on_device=True, chunks=((n,), (n,))).panels
     narrow = panels[: bounds(panels).index(max(panels))]
     ratios = [wide / narrower for narrower, wide in pairwise(narrow)]
     assert ratios
@@ -294,7 +296,9 @@ def test_results_kept_on_gpus_have_wide_panels_where_there_is_room(device_nbytes
     whole = Operand((8192,) * 8, (8192,) * 8, made=True, on_device=True)
     given = resources("cuda", workers=4, threads=2, device_nbytes=device_nbytes)
     tiles = ((16384,) * 4,) * 2
-    assert max(plan_matmul(whole, whole, "float64", given, keep_on_device=True, chunks=tiles).panels) == widest
+    plan = plan_matmul(whole, whole, "float64", given, keep_on_device=True, chunks=tiles)
+    assert max(plan.panels) == widest
+    assert plan.first_panels == plan.panels, "nothing has to go up first"
 
 
 @pytest.mark.parametrize(("n", "workers"), [(65536, 4), (98304, 4), (49152, 2), (49152, 3), (40960, 4)])

@@ -53,9 +53,20 @@ class Array(np.ndarray):
     def __array_finalize__(self, of: Any) -> None:
         self.memory = getattr(of, "memory", None)
 
+    def __setitem__(self, where: Any, values: Any) -> None:
+        """Queue a copy, which does not keep the memory of what is copied."""
+        target, source = self[where].bare, values.bare
+        current().queue(lambda: np.copyto(target, source))
+
     @property
     def data(self) -> Any:
         return SimpleNamespace(ptr=self.ctypes.data)
+
+    @property
+    def bare(self) -> NDArray[Any]:
+        """The same elements, without holding the memory."""
+        memory = self.memory
+        return np.ndarray(self.shape, self.dtype, memory.data, self.ctypes.data - memory.ptr, self.strides)
 
     def get(self) -> NDArray[Any]:
         return np.array(self)
@@ -137,6 +148,14 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     return Array(shape, dtype, Memory(int(np.prod(shape)) * np.dtype(dtype).itemsize))
 
 
+def asarray(x: NDArray[Any]) -> Array:
+    """A copy of `x` whose numbers are there once the null stream has come to it, which takes its time."""
+    array = empty(x.shape, x.dtype)
+    bare = array.bare
+    Stream.null.queue(lambda: np.copyto(bare, x))
+    return array
+
+
 def copy(target: int, source: int, nbytes: int, kind: int, stream: int) -> None:
     """Queue a copy between addresses."""
     _streams[stream].queue(lambda: ctypes.memmove(target, source, nbytes))
@@ -156,7 +175,7 @@ def copy_rows(
 
 def gemm(a: Array, b: Array, c: Array, *, accumulate: bool) -> None:
     """Queue a product, which does not keep its operands' memory."""
-    x, y, out = (array.view(np.ndarray) for array in (a, b, c))
+    x, y, out = a.bare, b.bare, c.bare
     current().queue(lambda: np.add(out, x @ y, out=out) if accumulate else np.matmul(x, y, out=out))
 
 
@@ -176,8 +195,8 @@ def pytest_configure() -> None:
     )
     cuda = _module("cupy.cuda", runtime=runtime, Stream=Stream, Event=Event, alloc=Memory, MemoryPointer=Memory)
     pool = SimpleNamespace(free_all_blocks=lambda: None)
-    _module("cupy", cuda=cuda, ndarray=Array, empty=empty, get_default_memory_pool=lambda: pool)
-    kernels = _module("overspill.kernels.gemm_cuda", gemm=gemm)
+    _module("cupy", cuda=cuda, ndarray=Array, empty=empty, asarray=asarray, get_default_memory_pool=lambda: pool)
+    kernels = _module("overspill.kernels.gemm_cuda", gemm=gemm, BLOCK_SIDE={})
     import overspill.kernels
 
     overspill.kernels.gemm_cuda = kernels

@@ -64,7 +64,7 @@ def test_who_begins_with_wide_panels_lets_others_go_first(monkeypatch: pytest.Mo
     widths, queue = list[int](), cuda.CUDATileStream.multiply
 
     def noted(stream: Any, slot: int, x: Any, y: Any, *, last: bool = False) -> None:
-        widths.append(x.shape[1])
+        widths.append(x[0].array.shape[1])
         queue(stream, slot, x, y, last=last)
 
     monkeypatch.setattr(cuda.CUDATileStream, "multiply", noted)
@@ -135,17 +135,18 @@ def test_what_a_failed_upload_has_queued_is_waited_for(monkeypatch: pytest.Monke
     """It would land on the panel of the next one who fills the slot."""
     from overspill.memory.pinning import pin
     from overspill.stream import cuda
+    from overspill.stream.upload_cuda import Uploads
 
     # Of so many bytes that chunks are tiles, which go up from where they lie.
     a, b = matrix((M, K), "complex128", 1), matrix((K, N), "complex128", 2)
     failed, go_on, multiplied = threading.Event(), threading.Event(), list[int]()
-    copy, close, queue = cuda.CUDATileStream._copy, cuda.CUDATileStream.close, cuda.CUDATileStream.multiply
+    copy, close, queue = Uploads._copy, cuda.CUDATileStream.close, cuda.CUDATileStream.multiply
 
-    def copied_late(stream: Any, array: Any, *where: Any) -> Any:
+    def copied_late(uploads: Any, array: Any, *where: Any) -> Any:
         if not failed.is_set():
             pin(array)  # now, since a GPU on which something is held up may let nobody lock pages
-            stream._copying.launch_host_func(lambda _: go_on.wait(60), None)
-        return copy(stream, array, *where)
+            uploads._copying.launch_host_func(lambda _: go_on.wait(60), None)
+        return copy(uploads, array, *where)
 
     def noted(stream: Any) -> None:
         failed.set()
@@ -158,7 +159,7 @@ def test_what_a_failed_upload_has_queued_is_waited_for(monkeypatch: pytest.Monke
             assert isinstance(first.exception(60), osp.ArrayError)
         queue(stream, slot, *panels, last=last)
 
-    monkeypatch.setattr(cuda.CUDATileStream, "_copy", copied_late)
+    monkeypatch.setattr(Uploads, "_copy", copied_late)
     monkeypatch.setattr(cuda.CUDATileStream, "close", noted)
     monkeypatch.setattr(cuda.CUDATileStream, "multiply", after_what_failed)
     with ThreadPoolExecutor(2) as pool:

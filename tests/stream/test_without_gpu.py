@@ -11,7 +11,7 @@ TESTS = Path(__file__).parents[1]
 def test_tasks_that_share_buffers_wait_for_each_other() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "stream.cupy_stand_in", "-p", "no:cacheprovider"]
     run = subprocess.run(
-        [*command, str(TESTS / "stream" / "test_slots.py")],
+        [*command, *(str(TESTS / "stream" / name) for name in ("test_slots.py", "test_upload.py"))],
         cwd=TESTS.parent,
         env=os.environ | {"PYTHONPATH": str(TESTS)},
         capture_output=True,

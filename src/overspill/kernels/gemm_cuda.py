@@ -1,5 +1,7 @@
 """Matrix products on a GPU through cuBLAS, accumulating in place."""
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import cupy
@@ -15,6 +17,14 @@ _COMPUTED_IN = {
 }
 """Of each element type: cuBLAS's name of it, and of the result's, the factors' type, and what it computes in."""
 
+BLOCK_SIDE = {"float32": 16384, "float64": 8192, "complex64": 4096}
+"""Rows, and columns, of the blocks that larger results are made in, about: one call for the whole reads operands from a
+GPU's memory more often, and so takes power that an H200 multiplies with otherwise. Of other types the whole is as fast,
+or was not measured (`benchmarks/gemm_blocks_gpu.py`)."""
+
+ALIGNED = 128
+"""Elements, or a multiple of it, after which blocks end: what cuBLAS gives to one group of threads."""
+
 
 def gemm(a: Any, b: Any, c: Any, *, accumulate: bool) -> None:
     """Queue ``c = a @ b`` on the current stream, or ``c += a @ b`` with `accumulate`.
@@ -29,6 +39,20 @@ def gemm(a: Any, b: Any, c: Any, *, accumulate: bool) -> None:
     accumulate
         Whether to add to `c` instead of overwriting it.
     """
+    side = BLOCK_SIDE.get(a.dtype.name, max(c.shape))
+    for rows in _blocks(c.shape[0], side):
+        for columns in _blocks(c.shape[1], side):
+            _multiply(a[rows], b[:, columns], c[rows, columns], accumulate=accumulate)
+
+
+def _blocks(size: int, side: int) -> Iterator[slice]:
+    """Parts of an axis, as long as each other but for `ALIGNED`, and about `side`."""
+    parts = max(1, round(size / side))
+    edges = [round(size * part / parts / ALIGNED) * ALIGNED for part in range(parts)]
+    return (slice(start, stop) for start, stop in pairwise((*edges, size)))
+
+
+def _multiply(a: Any, b: Any, c: Any, *, accumulate: bool) -> None:
     (m, k), n = a.shape, b.shape[1]
     operand, result, factor, arithmetic = _COMPUTED_IN[a.dtype.name]
     alpha, beta = np.ones(1, factor), np.full(1, accumulate, factor)

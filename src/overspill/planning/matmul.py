@@ -174,8 +174,9 @@ def _fit(problem: _Problem, space: footprint.Space, reason: str, limit: int) -> 
     if width < min(k, candidates.NARROWEST_PANEL):
         return None
     in_memory = resources.device == "cuda" and hold_a and hold_b  # a streamed chunk cut once more would have to be kept
+    there = a.on_device and b.on_device  # nothing has to go up before multiplying begins
     panels = problem.panels(width)
-    first_panels = candidates.narrow_first(panels, _growth(space)) if in_memory else panels
+    first_panels = candidates.narrow_first(panels, _growth(space)) if in_memory and not there else panels
     tasks = len(rows.sizes) * len(columns.sizes)
     rounds = -(-tasks // resources.workers)
     if resources.threads == 1 or rounds == 1:  # every tile finds its GPU idle; of CPUs' panels none are narrow
@@ -188,13 +189,13 @@ def _fit(problem: _Problem, space: footprint.Space, reason: str, limit: int) -> 
         read[a.reread] += per_element.itemsize * k * rows.read * len(columns.sizes)
     if not hold_b and b.reread:
         read[b.reread] += per_element.itemsize * k * columns.read * len(rows.sizes)
-    starting = () if a.on_device and b.on_device else first_panels[: first_panels.index(max(first_panels)) + 1]
+    starting = () if there else first_panels[: first_panels.index(max(first_panels)) + 1]
     result_nbytes = per_element.itemsize * m * n
     in_bands = not problem.keep_on_device and per_element.rate != "integer"
     traffic = cost.Traffic(
         tasks=tasks,
         flop=per_element.flop * m * n * k,
-        # Panels of chunks on GPUs are copied too, and cross from one to another first: not to be had for nothing.
+        # Chunks on GPUs cross from one to another first, and small ones are copied into panels.
         uploaded_nbytes=per_element.itemsize * k * (m * len(columns.sizes) + n * len(rows.sizes)),
         downloaded_nbytes=0 if problem.keep_on_device else result_nbytes,
         read_nbytes=read["disk"],

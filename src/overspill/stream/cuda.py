@@ -6,20 +6,20 @@ from typing import Any, Literal
 
 import cupy
 import numpy as np
-from cupy.cuda import runtime
 
 from overspill.kernels import gemm_cuda, integer
 from overspill.memory import ledger
-from overspill.memory.pinning import pin
 from overspill.memory.store import process
 from overspill.planning.arithmetic import Arithmetic
 from overspill.planning.grid import bands, intervals
 from overspill.stream.buffers import Buffers
 from overspill.stream.device import TileShape
 from overspill.stream.landing_cuda import Landing, Unlocked
-from overspill.stream.slots_cuda import Key, Slots
+from overspill.stream.panel import Panel, products
+from overspill.stream.slots_cuda import Slots
 from overspill.stream.strip import Part
 from overspill.stream.turn import Turn
+from overspill.stream.upload_cuda import Uploads
 
 
 class CUDA:
@@ -89,7 +89,7 @@ class CUDATileStream:
         self._sum_dtype = np.dtype("int64" if self._exact else "float32" if dtype == "float16" else dtype)
         self._taken: list[tuple[int, Any]] = []
         self._copying, self._computing = device.take_stream(), device.computing
-        self._sources: dict[Key, list[Any]] = {}
+        self._uploads = Uploads(slots, self._copying, shape, self._dtype, self._take)
         self._multiplied = cupy.cuda.Event(disable_timing=True)
         self._begun = False
         self._finished: list[tuple[slice, cupy.cuda.Event]] = []
@@ -107,43 +107,22 @@ class CUDATileStream:
         if self._kept is None:
             self._landing = Landing(self._shape.actual, self._dtype, self._device.unlocked)
 
-    def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> cupy.ndarray:
-        """Queue the copies of a panel's parts; what is not page-locked goes through a page-locked buffer first."""
-        key = operand, slot
-        # The host waits for the slot's last upload, two panels ago, before it reuses the staging buffer it read from
-        # and lets go of the arrays; the product that used the slot is waited for by the stream alone.
-        self._slots.uploaded[key].synchronize()
-        sources = self._sources[key] = []
-        panel = None
-        with self._copying:
-            self._copying.wait_event(self._slots.multiplied[slot])
-            try:
-                for part in parts:
-                    array, side, width = part.array, part.side, part.width
-                    if panel is None:
-                        flipped = abs(array.strides[0]) < abs(array.strides[1])
-                        panel = self._panel(key, shape[::-1] if flipped else shape)
-                    if flipped:
-                        array, side, width = array.T, width, side
-                    rows, columns = array.shape
-                    target = panel[side : side + rows, width : width + columns]
-                    sources.append(self._copy(array, target, key, panel.shape, (side, width)))
-            finally:  # after a failure too: others fill the slot then
-                self._slots.uploaded[key].record(self._copying)
-        assert panel is not None
-        return panel.T if flipped else panel
+    def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> Panel:
+        """Queue what brings a panel there; integers are multiplied by kernels that want theirs in one piece."""
+        return self._uploads.bring((operand, slot), parts, shape, copy=self._exact)
 
-    def multiply(self, slot: int, a: cupy.ndarray, b: cupy.ndarray, *, last: bool = False) -> None:
+    def multiply(self, slot: int, a: Panel, b: Panel, *, last: bool = False) -> None:
         """Queue the addition of ``a @ b.T``, band by band if it is the last and the tile goes down."""
         whole = not last or self._kept is not None or self._exact
-        heights = (len(a),) if whole else bands(*self._sum.shape)
+        heights = (len(self._sum),) if whole else bands(*self._sum.shape)
         with self._computing:
             try:
                 for operand in (0, 1):
                     self._computing.wait_event(self._slots.uploaded[operand, slot])
                 for start, stop in intervals(heights):
                     band = slice(start, stop)
-                    self._add(a[band], b.T, self._sum[band])
+                    for x, y, where, first in products(a, b, band):
+                        self._add(x, y, self._sum[where], accumulate=self._begun or not first)
                     if last:
                         self._finished.append((band, self._computing.record()))
                 self._begun = True
@@ -175,15 +154,15 @@ class CUDATileStream:
         self._slots.leave()
         while self._taken:
             self._device.buffers.give(*self._taken.pop())
-        self._sources.clear()
+        self._uploads.clear()
         self._device.unlocked.lock()
 
-    def _add(self, a: cupy.ndarray, b: cupy.ndarray, total: cupy.ndarray) -> None:
-        """Queue the addition of ``a @ b`` to rows of the sum."""
+    def _add(self, a: cupy.ndarray, b: cupy.ndarray, total: cupy.ndarray, *, accumulate: bool) -> None:
+        """Queue ``a @ b`` for a part of the sum."""
         if not self._exact:
-            gemm_cuda.gemm(a, b, total, accumulate=self._begun)
+            gemm_cuda.gemm(a, b, total, accumulate=accumulate)
             return
-        if not self._begun:
+        if not accumulate:
             total.fill(0)
         integer.add_product(a, b, total)
 
@@ -216,29 +195,3 @@ class CUDATileStream:
         queued = cupy.cuda.Stream.null.record()
         for stream in (self._copying, self._computing):
             stream.wait_event(queued)
-
-    def _panel(self, key: Key, shape: tuple[int, int]) -> cupy.ndarray:
-        return cupy.ndarray(shape, self._dtype, self._slots.panel(key, self._panel_nbytes(key), self._take))
-
-    def _panel_nbytes(self, key: Key) -> int:
-        return self._shape.panel_size(key[0]) * self._dtype.itemsize
-
-    def _copy(self, array: Any, target: cupy.ndarray, key: Key, shape: tuple[int, int], at: tuple[int, int]) -> Any:
-        """Queue the copy of one part, and return what must be kept until it is done."""
-        if isinstance(array, cupy.ndarray):
-            self._copying.wait_event(cupy.cuda.Stream.null.record())  # whatever made it may still be running
-            # A copy of the driver's would delay the product beside it twice as long as this kernel does.
-            target[...] = array
-            return array
-        row_nbytes = array.shape[1] * array.itemsize
-        as_declared = array.dtype == self._dtype
-        if not as_declared or array.strides[1] != array.itemsize or array.strides[0] < row_nbytes or not pin(array):
-            staged = slice(at[0], at[0] + array.shape[0]), slice(at[1], at[1] + array.shape[1])
-            staging = np.ndarray(shape, self._dtype, self._slots.staging(key, self._panel_nbytes(key)))[staged]
-            np.copyto(staging, array, casting="same_kind")
-            array = staging
-        runtime.memcpy2DAsync(
-            *(target.data.ptr, target.strides[0], array.ctypes.data, array.strides[0]),
-            *(array.shape[1] * array.itemsize, array.shape[0], runtime.memcpyHostToDevice, self._copying.ptr),
-        )
-        return array

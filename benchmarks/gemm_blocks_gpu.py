@@ -1,0 +1,214 @@
+"""What it is worth to make a tile of a product block by block, and to multiply chunks in GPU memory where they lie.
+
+    python benchmarks/gemm_blocks_gpu.py [--types float64,float32] [--repeats 4]
+
+One output tile on one GPU, made as tasks of products make it, and kept there. ``host``: its operands come from
+page-locked memory while others are multiplied, and results are made in blocks of several sides, or in one piece.
+``device``: they lie in GPU memory, in chunks, where they are multiplied; or are copied into panels first. Contenders
+take turns, beginning with another one each time; the first round does not count. Chunks repeat along K, so that few
+are needed. Tiles are compared with NumPy in a corner, and as a whole with each other.
+
+Writes ``results/gemm_blocks_gpu.json``.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import matmul_matrices
+import numpy as np
+import record
+from matmul_steps_gpu import rotated
+from numpy.typing import NDArray
+
+from overspill import memory
+from overspill.memory.pinning import pin
+from overspill.planning.arithmetic import arithmetic
+from overspill.planning.grid import bounds, cover, even, intervals
+from overspill.stream.device import TileShape
+from overspill.stream.product import TileTask, multiply_tile
+
+CHUNK = 8192
+"""Rows, and columns, of chunks, and the width of panels."""
+
+SIDES = {"in one piece": None, "blocks of 16384": 16384, "blocks of 8192": 8192, "blocks of 4096": 4096}
+
+TILES = {
+    "float64": (16384, 32768, 32768),
+    "float32": (32768, 32768, 32768),
+    "float16": (49152, 32768, 65536),
+    "complex64": (16384, 32768, 16384),
+    "complex128": (16384, 16384, 16384),
+}
+"""Rows, columns and K of the tile: as large as plans make them, and some tenths of a second of work."""
+
+IN_GPU_MEMORY = "float64"
+"""The type that ``device`` is measured with."""
+
+FIRST_PANEL = 1024
+"""Width of the first panel of what comes from the host: the rest of it goes up while this one is multiplied."""
+
+CORNER = 16
+"""Rows and columns that are compared with NumPy."""
+
+COMPARED = 1024
+"""Rows of two tiles that are compared at a time: the difference takes memory, too."""
+
+Chunks = tuple[list[NDArray[Any]], list[NDArray[Any]]]
+"""Those of A by row, and of B by column: the same ones all along K."""
+
+
+def main() -> None:
+    """Compare what the arguments ask for."""
+    arguments = parser().parse_args()
+    from overspill.kernels import gemm_cuda
+
+    outcomes: dict[str, Any] = {}
+    settled = gemm_cuda.BLOCK_SIDE
+    for dtype in arguments.types.split(","):
+        chunks = operands(dtype)
+        narrow_first = FIRST_PANEL, CHUNK - FIRST_PANEL
+        outcomes[f"host, {dtype}"] = race(dtype, chunks, narrow_first, in_blocks(dtype, settled), arguments.repeats)
+        if dtype == IN_GPU_MEMORY:
+            import cupy
+
+            there = tuple([cupy.asarray(chunk) for chunk in side] for side in chunks)
+            outcomes[f"device, {dtype}"] = race(dtype, there, (CHUNK,), in_place(settled), arguments.repeats)
+    settings = {"chunk": CHUNK, "tiles": TILES, "repeats": arguments.repeats}
+    figures = {"settings": settings, "outcomes": outcomes}
+    print(f"written: {record.write('gemm_blocks_gpu', figures, arguments.results)}")
+
+
+def operands(dtype: str) -> Chunks:
+    """Page-locked chunks of numbers."""
+    m, n, _ = TILES[dtype]
+    chunks = tuple([memory.empty((CHUNK, CHUNK), dtype) for _ in even(side, CHUNK)] for side in (m, n))
+    places = (
+        (chunk, name, (i * CHUNK * (name == "A"), CHUNK), (i * CHUNK * (name == "B"), CHUNK))
+        for name, side in zip("AB", chunks, strict=True)
+        for i, chunk in enumerate(side)
+    )
+    with ThreadPoolExecutor(matmul_matrices.THREADS) as threads:
+        for filled in [threads.submit(fill, *place) for place in places]:
+            filled.result()
+    return chunks
+
+
+def fill(chunk: NDArray[Any], name: str, rows: tuple[int, int], columns: tuple[int, int]) -> None:
+    """Write the chunk's numbers, given where it begins and how far it goes, and lock its pages."""
+    matmul_matrices.fill(chunk, name, (rows[0], sum(rows)), (columns[0], sum(columns)))
+    pin(chunk)
+
+
+def in_blocks(dtype: str, settled: Mapping[str, int]) -> dict[str, Callable[[], None]]:
+    """What makes results in blocks, by the side of these; ours is the one that is settled."""
+    from overspill.kernels import gemm_cuda
+
+    def choose(side: int | None) -> None:
+        gemm_cuda.BLOCK_SIDE = {} if side is None else {dtype: side}
+
+    return {
+        f"overspill, {name}" if side == settled.get(dtype) else name: lambda side=side: choose(side)
+        for name, side in SIDES.items()
+    }
+
+
+def in_place(settled: Mapping[str, int]) -> dict[str, Callable[[], None]]:
+    """What leaves chunks on the GPU where they lie, or not."""
+    from overspill.kernels import gemm_cuda
+    from overspill.stream import upload_cuda
+
+    lies_well = upload_cuda.lies_well
+
+    def choose(sides: Mapping[str, int], stay: bool) -> None:
+        gemm_cuda.BLOCK_SIDE = sides
+        upload_cuda.lies_well = lies_well if stay else lambda *_: False
+
+    return {
+        "overspill": lambda: choose(settled, True),
+        "copied into panels": lambda: choose(settled, False),
+        "copied into panels, and these in one piece": lambda: choose({}, False),
+    }
+
+
+def race(
+    dtype: str,
+    chunks: Chunks,
+    first_panels: tuple[int, ...],
+    contenders: Mapping[str, Callable[[], None]],
+    repeats: int,
+) -> dict[str, Any]:
+    """Seconds of each, and how far results are off."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    first, errors = None, {}
+    for repetition in range(repeats + 1):
+        for name in rotated(list(contenders), repetition):
+            contenders[name]()
+            start = time.perf_counter()
+            tile = multiply_tile(task(dtype, first_panels), *strips(dtype, chunks))
+            elapsed_s = time.perf_counter() - start
+            if repetition:
+                seconds[name].append(elapsed_s)
+                print(f"{dtype:<11}{name:<44}{elapsed_s:8.4f} s", flush=True)
+                continue
+            first = tile if first is None else first
+            errors[name] = max(apart(first, tile), apart(corner(dtype, chunks), tile[:CORNER, :CORNER].get()))
+            if not errors[name] < matmul_matrices.TOLERANCE.get(dtype, 1e-12):
+                raise SystemExit(f"{name}: wrong by {errors[name]:.2g}")
+            del tile
+    m, n, k = TILES[dtype]
+    return {"flop": arithmetic(dtype, "cuda").flop * m * n * k, "seconds": seconds, "errors": errors}
+
+
+def task(dtype: str, first_panels: tuple[int, ...]) -> TileTask:
+    """The tile, alone in its product, its first chunk along K cut into panels."""
+    m, n, k = TILES[dtype]
+    rows, columns, along = (even(size, CHUNK) for size in (m, n, k))
+    return TileTask(
+        TileShape((m, n), (m, n), CHUNK),
+        dtype,
+        cover(bounds(rows), 0, m),
+        cover(bounds(columns), 0, n),
+        bounds(along),
+        bounds(along),
+        intervals((*first_panels, *along[1:])),
+        "cupy",
+        keep_on_device=True,
+    )
+
+
+def strips(dtype: str, chunks: Chunks) -> tuple[list[list[Any]], ...]:
+    """What the tile is made of."""
+    along = len(even(TILES[dtype][2], CHUNK))
+    return tuple([[chunk] * along for chunk in side] for side in chunks)
+
+
+def corner(dtype: str, chunks: Chunks) -> NDArray[Any]:
+    """What the first rows and columns of the tile must be."""
+    wide = "complex128" if np.dtype(dtype).kind == "c" else "float64"
+    a, b = chunks[0][0][:CORNER], chunks[1][0][:, :CORNER]
+    a, b = ((x if isinstance(x, np.ndarray) else x.get()).astype(wide) for x in (a, b))
+    return len(even(TILES[dtype][2], CHUNK)) * (a @ b)
+
+
+def apart(expected: Any, found: Any) -> float:
+    """The largest difference, relative to the largest element."""
+    parts = [slice(start, start + COMPARED) for start in range(0, len(expected), COMPARED)]
+    furthest = max(float(abs(expected[part] - found[part]).max()) for part in parts)
+    return furthest / max(float(abs(expected[part]).max()) for part in parts)
+
+
+def parser() -> argparse.ArgumentParser:
+    """What can be asked for."""
+    found = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    found.add_argument("--types", default=",".join(TILES), help="element types")
+    found.add_argument("--repeats", type=int, default=4)
+    found.add_argument("--results", type=Path, default=record.RESULTS, help="directory for the JSON file")
+    return found
+
+
+if __name__ == "__main__":
+    main()

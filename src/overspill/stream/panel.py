@@ -1,0 +1,62 @@
+"""A panel on a GPU: a buffer that chunks were copied into, or their parts where they lie, if BLAS is as fast there."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from overspill.stream.strip import Part
+
+Panel = Sequence[Part]
+
+ALIGNED_NBYTES = 16
+"""BLAS is slow at matrices whose rows do not all begin at a multiple of this."""
+
+
+def lies_well(panel: Panel, dtype: np.dtype[Any], least_side: int) -> bool:
+    """Whether parts on this GPU are multiplied where they lie as fast as side by side, which takes a copy.
+
+    Parameters
+    ----------
+    panel
+        The parts.
+    dtype
+        Element type that they are wanted in.
+    least_side
+        Rows, and columns, that square parts need to keep a GPU busy one after the other; these have to be as large on
+        average.
+    """
+    if sum(part.array.size for part in panel) < len(panel) * least_side**2:
+        return False
+    return all(part.array.dtype == dtype and _readable(part) for part in panel)
+
+
+def products(a: Panel, b: Panel, rows: slice) -> Iterator[tuple[Any, Any, tuple[slice, slice], bool]]:
+    """What adds up to some `rows` of ``a @ b.T``.
+
+    Both factors, where their product goes, and whether it is the first that goes there, if `a` and `b` list what comes
+    first along the panel's width first.
+    """
+    for x in a:
+        height, width = x.array.shape
+        start, stop = max(rows.start, x.side), min(rows.stop, x.side + height)
+        if start >= stop:
+            continue
+        for y in b:
+            left, right = max(x.width, y.width), min(x.width + width, y.width + y.array.shape[1])
+            if left < right:
+                yield (
+                    x.array[start - x.side : stop - x.side, left - x.width : right - x.width],
+                    y.array[:, left - y.width : right - y.width].T,
+                    (slice(start, stop), slice(y.side, y.side + len(y.array))),
+                    left == 0,
+                )
+
+
+def _readable(part: Part) -> bool:
+    """Whether BLAS reads it as fast as any: rows, or columns, without gaps, one after the other, and aligned."""
+    array = part.array if part.array.strides[0] >= part.array.strides[1] else part.array.T
+    pitch, step = array.strides
+    # Where the other operand's chunks end elsewhere this one is cut there, too.
+    begins = array.data.ptr, pitch, part.width * step
+    return step == array.itemsize and pitch >= array.shape[1] * step and not any(x % ALIGNED_NBYTES for x in begins)
