@@ -1,6 +1,8 @@
 """Pairs of panel buffers, which tasks fill one after the other."""
 
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import cycle, islice
 from typing import Any
@@ -54,6 +56,27 @@ def test_they_are_of_all_tasks_or_of_each(in_turn: bool, pairs: int) -> None:
         stream.close()
     panels_nbytes, tile_nbytes = 8 * SLOTS * K * 2 * M, 8 * M * M
     assert ledger.snapshot()["peak_device_nbytes"] - before == 2 * tile_nbytes + pairs * panels_nbytes
+
+
+@pytest.mark.parametrize("keep_on_device", [False, True])
+def test_nothing_of_a_task_lives_on_after_it(keep_on_device: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even until Python looks for what refers to itself: its tile would take memory beside the next one's."""
+    from overspill.stream import cuda
+
+    streams, begin = list[weakref.ref[Any]](), cuda.CUDATileStream.__init__
+
+    def noted(stream: Any, *args: Any, **options: Any) -> None:
+        streams.append(weakref.ref(stream))
+        begin(stream, *args, **options)
+
+    monkeypatch.setattr(cuda.CUDATileStream, "__init__", noted)
+    a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
+    gc.disable()
+    try:
+        multiply(a, b, as_tile, "cupy", keep_on_device=keep_on_device)
+        assert [stream() for stream in streams] == [None]
+    finally:
+        gc.enable()
 
 
 def test_who_begins_with_wide_panels_lets_others_go_first(monkeypatch: pytest.MonkeyPatch) -> None:

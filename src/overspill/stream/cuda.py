@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Literal
 
 import cupy
@@ -62,6 +63,12 @@ class CUDA:
         with self._lock:
             self._copying.append(stream)
 
+    def take(self, nbytes: int, streams: Iterable[cupy.cuda.Stream]) -> cupy.cuda.MemoryPointer:
+        """A buffer that these streams use."""
+        buffer = self.buffers.take(nbytes)
+        _wait_for_null_stream(streams)
+        return buffer
+
     def _allocate(self, nbytes: int) -> cupy.cuda.MemoryPointer:
         # What earlier sizes left in the pool would count against the device budget beside the new buffer.
         process.trim(nbytes)
@@ -89,6 +96,8 @@ class CUDATileStream:
         self._sum_dtype = np.dtype("int64" if self._exact else "float32" if dtype == "float16" else dtype)
         self._taken: list[tuple[int, Any]] = []
         self._copying, self._computing = device.take_stream(), device.computing
+        # No method of this object: what refers to itself in a circle keeps its memory until Python looks for circles.
+        self._take = partial(device.take, streams=(self._copying, self._computing))
         self._uploads = Uploads(slots, self._copying, shape, self._dtype, self._take)
         self._multiplied = cupy.cuda.Event(disable_timing=True)
         self._begun = False
@@ -174,7 +183,7 @@ class CUDATileStream:
         """The result that stays on the device, from the memory of the stream that its users work on."""
         with cupy.cuda.Stream.null:
             kept = cupy.empty(self._shape.actual, self._dtype)
-        self._wait_for_null_stream()
+        _wait_for_null_stream((self._copying, self._computing))
         return kept
 
     def _new_sum(self) -> cupy.ndarray:
@@ -185,13 +194,9 @@ class CUDATileStream:
         self._taken.append((nbytes, buffer))
         return cupy.ndarray(self._shape.actual, self._sum_dtype, buffer)
 
-    def _take(self, nbytes: int) -> cupy.cuda.MemoryPointer:
-        buffer = self._device.buffers.take(nbytes)
-        self._wait_for_null_stream()
-        return buffer
 
-    def _wait_for_null_stream(self) -> None:
-        """Let both streams wait for what is queued there: it may still use memory that CuPy has handed out again."""
-        queued = cupy.cuda.Stream.null.record()
-        for stream in (self._copying, self._computing):
-            stream.wait_event(queued)
+def _wait_for_null_stream(streams: Iterable[cupy.cuda.Stream]) -> None:
+    """Let them wait for what is queued there: it may still use memory that CuPy has handed out again."""
+    queued = cupy.cuda.Stream.null.record()
+    for stream in streams:
+        stream.wait_event(queued)
