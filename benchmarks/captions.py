@@ -32,6 +32,10 @@ SUBJECTS = {
         "The mean of an expression, operands in memory",
         {"wave": WAVE, "rational": RATIONAL, "bell": "exp(−x²)·tanh(x) + log(1 + |x|)"},
     ),
+    "gemm_blocks_gpu": Subject(
+        "One output tile of a product on one GPU, and how it is cut for cuBLAS",
+        {"host": "operands from page-locked memory", "device": "operands in chunks in GPU memory"},
+    ),
     "matmul_cpu": Subject("A matrix product, operands in memory"),
     "matmul_gpu": Subject(
         "Matrix products on the GPUs of a server",
