@@ -121,11 +121,11 @@ def in_place(settled: Mapping[str, int]) -> dict[str, Callable[[], None]]:
     from overspill.kernels import gemm_cuda
     from overspill.stream import upload_cuda
 
-    lies_well = upload_cuda.lies_well
+    lie_well = upload_cuda.lie_well
 
     def choose(sides: Mapping[str, int], stay: bool) -> None:
         gemm_cuda.BLOCK_SIDE = sides
-        upload_cuda.lies_well = lies_well if stay else lambda *_: False
+        upload_cuda.lie_well = lie_well if stay else lambda *_: False
 
     return {
         "overspill": lambda: choose(settled, True),

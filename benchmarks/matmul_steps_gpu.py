@@ -43,7 +43,6 @@ NEVER = 2**62
 class Pipeline:
     """What the pipeline is made to do."""
 
-    blocks: bool = True
     turns: bool = True
     all_begin: bool = False
     bands: bool = True
@@ -53,7 +52,6 @@ class Pipeline:
 
 PIPELINES = {
     "overspill": Pipeline(),
-    "each panel multiplied in one piece": Pipeline(blocks=False),
     "tasks upload and multiply side by side": Pipeline(turns=False),
     "every tile begins with narrow panels": Pipeline(all_begin=True),
     "the last panel in one piece": Pipeline(bands=False),
@@ -120,13 +118,9 @@ def every_one(positions: Iterable[tuple[int, int]], workers: int) -> dict[tuple[
 
 def choose(pipeline: Pipeline) -> None:
     """Make this worker's pipeline so."""
-    from overspill.kernels import gemm_cuda
     from overspill.stream import cuda
     from overspill.stream.strip import Strip
 
-    if not hasattr(gemm_cuda, "SETTLED"):
-        gemm_cuda.SETTLED = gemm_cuda.BLOCK_SIDE
-    gemm_cuda.BLOCK_SIDE = gemm_cuda.SETTLED if pipeline.blocks else {}
     cuda.bands = grid.bands if pipeline.bands else lambda rows, columns: (rows,)
     if not hasattr(Strip, "there"):
         Strip.there = Strip.in_memory

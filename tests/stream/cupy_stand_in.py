@@ -60,7 +60,7 @@ class Array(np.ndarray):
 
     @property
     def data(self) -> Any:
-        return SimpleNamespace(ptr=self.ctypes.data)
+        return SimpleNamespace(ptr=self.ctypes.data, device_id=0)
 
     @property
     def bare(self) -> NDArray[Any]:
@@ -184,6 +184,7 @@ def pytest_configure() -> None:
     Stream.null = Stream()
     runtime = SimpleNamespace(
         CUDARuntimeError=RuntimeError,
+        getDevice=lambda: 0,
         getDeviceCount=lambda: 1,
         getDeviceProperties=lambda number: {"name": b"stand-in", "totalGlobalMem": 2**30},
         hostRegister=lambda *_: time.sleep(DELAY_S),
@@ -193,7 +194,15 @@ def pytest_configure() -> None:
         memcpyDeviceToHost=2,
         memcpyHostToDevice=1,
     )
-    cuda = _module("cupy.cuda", runtime=runtime, Stream=Stream, Event=Event, alloc=Memory, MemoryPointer=Memory)
+    cuda = _module(
+        "cupy.cuda",
+        runtime=runtime,
+        Stream=Stream,
+        Event=Event,
+        alloc=Memory,
+        MemoryPointer=Memory,
+        get_current_stream=current,
+    )
     pool = SimpleNamespace(free_all_blocks=lambda: None)
     _module("cupy", cuda=cuda, ndarray=Array, empty=empty, asarray=asarray, get_default_memory_pool=lambda: pool)
     kernels = _module("overspill.kernels.gemm_cuda", gemm=gemm, BLOCK_SIDE={})

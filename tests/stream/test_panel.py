@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 from cases import assert_product, cuts, matrix
 from overspill.planning.grid import even, intervals
-from overspill.stream.panel import Panel, products
+from overspill.stream.panel import Parts, products
 from overspill.stream.strip import Part
 
 Cuts = tuple[int, ...]
 
 
-def cut(x: NDArray[np.float64], side: Cuts, width: Cuts) -> Panel:
+def cut(x: NDArray[np.float64], side: Cuts, width: Cuts) -> Parts:
     """The matrix as a panel, what comes first along its width first."""
     return [
         Part(x[start:stop, left:right], start, left)

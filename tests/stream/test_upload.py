@@ -1,52 +1,66 @@
 """Chunks on a GPU as panels: where they lie, or copied side by side."""
 
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from cases import assert_product, matrix
 from overspill.backend import to_numpy
 from overspill.memory import ledger
 from overspill.planning.grid import even
 from overspill.stream.device import device
-from overspill.stream.panel import lies_well
-from overspill.stream.strip import Part
-from stream.test_product import DEVICE_SOURCES, K, M, N, multiply, on_device
+from overspill.stream.panel import lie_well
+from overspill.stream.strip import Part, Reread
+from stream.test_product import A_CHUNKS, DEVICE_SOURCES, K, M, N, as_tile, multiply, on_device
 
 pytestmark = pytest.mark.gpu
 
-ALIGNED = ((70, 90, 30), (100, 120, 40)), ((100, 120, 40), (110, 100))
-MISALIGNED = ((70, 90, 30), (100, 120, 40)), ((50, 200, 10), (110, 100))
+A_ROWS, B_COLUMNS = (70, 90, 30), (110, 100)
+SAME_CUTS, OTHER_CUTS = ((100, 120, 40), (100, 120, 40)), ((100, 120, 40), (50, 200, 10))
+"""Of A and of B along K, at even places: what begins at odd ones is copied."""
 
 
 @pytest.fixture
-def few_copies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts of 8 by 8 elements are large enough to stay where they are."""
+def few_copies(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Parts of 4 by 4 elements are large enough to stay where they are; of each panel, whether it did."""
     from overspill.kernels import gemm_cuda
+    from overspill.stream import upload_cuda
 
-    monkeypatch.setattr(gemm_cuda, "BLOCK_SIDE", {"float64": 16})
+    stayed = list[bool]()
+
+    def noted(*arguments: Any) -> bool:
+        stayed.append(lie_well(*arguments))
+        return stayed[-1]
+
+    monkeypatch.setattr(gemm_cuda, "BLOCK_SIDE", {"float64": 6})
+    monkeypatch.setattr(upload_cuda, "lie_well", noted)
+    return stayed
 
 
-@pytest.mark.usefixtures("few_copies")
 @pytest.mark.parametrize("keep_on_device", [False, True])
-@pytest.mark.parametrize("chunks", [ALIGNED, MISALIGNED])
-@pytest.mark.parametrize("width", [40, 90, K])
+@pytest.mark.parametrize("cuts", [SAME_CUTS, OTHER_CUTS])
+@pytest.mark.parametrize("width", [40, 130, K])
 @pytest.mark.parametrize("source", DEVICE_SOURCES)
-def test_chunks_are_multiplied_where_they_lie(keep_on_device: bool, chunks: Any, width: int, source: str) -> None:
+def test_chunks_are_multiplied_where_they_lie(
+    keep_on_device: bool, cuts: Any, width: int, source: str, few_copies: list[bool]
+) -> None:
     a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
-    options = {"keep_on_device": keep_on_device, "width": width, "a_chunks": chunks[0], "b_chunks": chunks[1]}
-    c = multiply(a, b, DEVICE_SOURCES[source], "cupy", **options)
+    options = {"width": width, "a_chunks": (A_ROWS, cuts[0]), "b_chunks": (cuts[1], B_COLUMNS)}
+    c = multiply(a, b, DEVICE_SOURCES[source], "cupy", keep_on_device=keep_on_device, **options)
     assert_product(to_numpy(c), a[20:175], b[:, 60:200])
+    assert few_copies == [True] * 2 * len(even(K, width))
 
 
 @pytest.mark.usefixtures("few_copies")
 def test_what_is_made_for_a_panel_lives_until_it_is_multiplied() -> None:
     a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
-    options = {"width": 40, "keep_on_device": True, "a_chunks": (ALIGNED[0][0], even(K, 40))}
+    options = {"width": 40, "keep_on_device": True, "a_chunks": (A_ROWS, even(K, 40))}
     with ThreadPoolExecutor(3) as pool:
         made = DEVICE_SOURCES["recomputed CuPy"]
         tasks = [
@@ -56,6 +70,38 @@ def test_what_is_made_for_a_panel_lives_until_it_is_multiplied() -> None:
             assert_product(to_numpy(task.result(60)), a[20:175], b[:, 60:200])
 
 
+@pytest.mark.parametrize("block_side", [6, 10**6])
+def test_what_makes_chunks_is_waited_for(block_side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether they are copied or not."""
+    import cupy
+
+    from overspill.kernels import gemm_cuda
+
+    monkeypatch.setattr(gemm_cuda, "BLOCK_SIDE", {"float64": block_side})
+    a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def made(chunk: Any, numbers: Any) -> Any:
+        with cupy.cuda.Stream.null:
+            if A_CHUNKS[1][-1] in chunk.shape and not begun.is_set():  # all buffers are taken
+                cupy.cuda.get_current_stream().launch_host_func(lambda _: go_on.wait(60), None)
+                begun.set()
+            chunk[...] = numbers
+        return chunk
+
+    def recipe(x: NDArray[Any]) -> Reread:
+        return Reread("x", {"x": (made, on_device(np.full_like(x, np.nan)), on_device(x))}, "recompute")
+
+    with ThreadPoolExecutor(1) as pool:
+        # What has to allocate, or make a handle, would wait for the stream that is held up.
+        pool.submit(multiply, a, b, DEVICE_SOURCES["recomputed CuPy"], "cupy", keep_on_device=True).result(60)
+        product = pool.submit(multiply, a, b, recipe, "cupy", keep_on_device=True)
+        assert begun.wait(60)
+        wait([product], timeout=0.3)  # long enough for it to be multiplied, if it may
+        go_on.set()
+        assert_product(to_numpy(product.result(60)), a[20:175], b[:, 60:200])
+
+
 @pytest.mark.usefixtures("few_copies")
 @pytest.mark.parametrize(("dtype", "panels"), [("float64", 0), ("float32", 1)])
 def test_they_take_no_buffers_then(dtype: str, panels: int) -> None:
@@ -63,9 +109,19 @@ def test_they_take_no_buffers_then(dtype: str, panels: int) -> None:
     device("cupy").buffers._clear()
     ledger.reset()
     before = ledger.snapshot()["peak_device_nbytes"]
-    multiply(a, b, on_device, "cupy", width=K, keep_on_device=True, tile=((0, M), (0, N)))
+    options = {"a_chunks": (A_ROWS, SAME_CUTS[0]), "b_chunks": (SAME_CUTS[1], B_COLUMNS)}
+    c = multiply(a, b, on_device, "cupy", width=K, keep_on_device=True, tile=((0, M), (0, N)), **options)
     buffers_nbytes = ledger.snapshot()["peak_device_nbytes"] - before
     assert buffers_nbytes == panels * np.dtype(dtype).itemsize * K * (M + 7 + N + 11)
+    assert_product(to_numpy(c), a, b)
+
+
+def test_chunks_in_host_memory_between_them_go_up(few_copies: list[bool]) -> None:
+    a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
+    makers = cycle([on_device, as_tile])
+    c = multiply(a, b, lambda x: next(makers)(x), "cupy", keep_on_device=True)
+    assert_product(to_numpy(c), a[20:175], b[:, 60:200])
+    assert not any(few_copies)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +130,8 @@ def test_they_take_no_buffers_then(dtype: str, panels: int) -> None:
         (lambda x: x, True),
         (lambda x: x.T, True),
         (lambda x: x[:64, :64], True),
-        (lambda x: x[:62, :64], False),  # too small
+        (lambda x: x[:63, :128], False),  # too thin
+        (lambda x: x[:128, :62], False),
         (lambda x: x[:, 1:], False),  # rows begin at odd places
         (lambda x: x[:, :-1][:, ::2], False),
         (lambda x: x[::-1], False),
@@ -83,11 +140,13 @@ def test_they_take_no_buffers_then(dtype: str, panels: int) -> None:
 )
 def test_those_lie_well_that_blas_reads_fast(form: Callable[[Any], Any], well: bool) -> None:
     x = form(on_device(matrix((200, 130), "float64")))
-    assert lies_well([Part(x, 0, 0)], np.dtype("float64"), 64) == well
+    assert lie_well([Part(x, 0, 0)], np.dtype("float64"), 64) == well
 
 
-def test_rows_of_an_odd_pitch_do_not() -> None:
-    x = on_device(matrix((200, 131), "float64"))
-    assert not lies_well([Part(x, 0, 0)], np.dtype("float64"), 64)
-    assert lies_well([Part(x[:, :130].copy(), 0, 0), Part(x[:, :130].copy(), 0, 130)], np.dtype("float64"), 64)
-    assert not lies_well([Part(x[:, :130].copy(), 0, 0), Part(x[:, :130].copy(), 0, 131)], np.dtype("float64"), 64)
+@pytest.mark.parametrize(
+    ("columns", "side", "width", "well"),
+    [(130, 0, 130, True), (131, 0, 130, False), (130, 0, 131, False), (130, 200, 0, True), (130, 199, 0, False)],
+)
+def test_rows_and_products_begin_at_even_places(columns: int, side: int, width: int, well: bool) -> None:
+    x = on_device(matrix((200, columns), "float64"))[:, :130]
+    assert lie_well([Part(x, 0, 0), Part(x, side, width)], np.dtype("float64"), 64) == well

@@ -17,10 +17,10 @@ _COMPUTED_IN = {
 }
 """Of each element type: cuBLAS's name of it, and of the result's, the factors' type, and what it computes in."""
 
-BLOCK_SIDE = {"float32": 16384, "float64": 8192, "complex64": 4096}
+BLOCK_SIDE = {"float32": 16384, "float64": 8192}
 """Rows, and columns, of the blocks that larger results are made in, about: one call for the whole reads operands from a
-GPU's memory more often, and so takes power that an H200 multiplies with otherwise. Of other types the whole is as fast,
-or was not measured (`benchmarks/gemm_blocks_gpu.py`)."""
+GPU's memory more often, and so takes power that an H200 multiplies with otherwise. Of other types the whole is as fast
+(`benchmarks/gemm_blocks_gpu.py`)."""
 
 ALIGNED = 128
 """Elements, or a multiple of it, after which blocks end: what cuBLAS gives to one group of threads."""

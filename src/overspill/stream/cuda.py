@@ -16,11 +16,11 @@ from overspill.planning.grid import bands, intervals
 from overspill.stream.buffers import Buffers
 from overspill.stream.device import TileShape
 from overspill.stream.landing_cuda import Landing, Unlocked
-from overspill.stream.panel import Panel, products
+from overspill.stream.panel import Parts, products
 from overspill.stream.slots_cuda import Slots
 from overspill.stream.strip import Part
 from overspill.stream.turn import Turn
-from overspill.stream.upload_cuda import Uploads
+from overspill.stream.upload_cuda import Uploads, wait_for_null_stream
 
 
 class CUDA:
@@ -63,10 +63,10 @@ class CUDA:
         with self._lock:
             self._copying.append(stream)
 
-    def take(self, nbytes: int, streams: Iterable[cupy.cuda.Stream]) -> cupy.cuda.MemoryPointer:
-        """A buffer that these streams use."""
+    def take(self, streams: tuple[cupy.cuda.Stream, ...], nbytes: int) -> cupy.cuda.MemoryPointer:
+        """A buffer for these streams."""
         buffer = self.buffers.take(nbytes)
-        _wait_for_null_stream(streams)
+        wait_for_null_stream(*streams)
         return buffer
 
     def _allocate(self, nbytes: int) -> cupy.cuda.MemoryPointer:
@@ -97,7 +97,7 @@ class CUDATileStream:
         self._taken: list[tuple[int, Any]] = []
         self._copying, self._computing = device.take_stream(), device.computing
         # No method of this object: what refers to itself in a circle keeps its memory until Python looks for circles.
-        self._take = partial(device.take, streams=(self._copying, self._computing))
+        self._take = partial(device.take, (self._copying, self._computing))
         self._uploads = Uploads(slots, self._copying, shape, self._dtype, self._take)
         self._multiplied = cupy.cuda.Event(disable_timing=True)
         self._begun = False
@@ -116,11 +116,11 @@ class CUDATileStream:
         if self._kept is None:
             self._landing = Landing(self._shape.actual, self._dtype, self._device.unlocked)
 
-    def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> Panel:
-        """Queue what brings a panel there; integers are multiplied by kernels that want theirs in one piece."""
-        return self._uploads.bring((operand, slot), parts, shape, copy=self._exact)
+    def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> Parts:
+        """Queue what brings a panel there."""
+        return self._uploads.bring((operand, slot), parts, shape)
 
-    def multiply(self, slot: int, a: Panel, b: Panel, *, last: bool = False) -> None:
+    def multiply(self, slot: int, a: Parts, b: Parts, *, last: bool = False) -> None:
         """Queue the addition of ``a @ b.T``, band by band if it is the last and the tile goes down."""
         whole = not last or self._kept is not None or self._exact
         heights = (len(self._sum),) if whole else bands(*self._sum.shape)
@@ -183,7 +183,7 @@ class CUDATileStream:
         """The result that stays on the device, from the memory of the stream that its users work on."""
         with cupy.cuda.Stream.null:
             kept = cupy.empty(self._shape.actual, self._dtype)
-        _wait_for_null_stream((self._copying, self._computing))
+        wait_for_null_stream(self._copying, self._computing)
         return kept
 
     def _new_sum(self) -> cupy.ndarray:
@@ -193,10 +193,3 @@ class CUDATileStream:
         buffer = self._take(nbytes)
         self._taken.append((nbytes, buffer))
         return cupy.ndarray(self._shape.actual, self._sum_dtype, buffer)
-
-
-def _wait_for_null_stream(streams: Iterable[cupy.cuda.Stream]) -> None:
-    """Let them wait for what is queued there: it may still use memory that CuPy has handed out again."""
-    queued = cupy.cuda.Stream.null.record()
-    for stream in streams:
-        stream.wait_event(queued)

@@ -1,4 +1,4 @@
-"""A panel on a GPU: a buffer that chunks were copied into, or their parts where they lie, if BLAS is as fast there."""
+"""A panel on a GPU, in parts: the buffer that chunks were copied into, or chunks where they lie, if that is as fast."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,31 +7,31 @@ import numpy as np
 
 from overspill.stream.strip import Part
 
-Panel = Sequence[Part]
+Parts = Sequence[Part]
 
 ALIGNED_NBYTES = 16
 """BLAS is slow at matrices whose rows do not all begin at a multiple of this."""
 
 
-def lies_well(panel: Panel, dtype: np.dtype[Any], least_side: int) -> bool:
+def lie_well(parts: Parts, dtype: np.dtype[Any], least: int) -> bool:
     """Whether parts on this GPU are multiplied where they lie as fast as side by side, which takes a copy.
 
     Parameters
     ----------
-    panel
-        The parts.
+    parts
+        The panel.
     dtype
         Element type that they are wanted in.
-    least_side
-        Rows, and columns, that square parts need to keep a GPU busy one after the other; these have to be as large on
-        average.
+    least
+        Rows and columns that they need on average, lest there be many small products.
     """
-    if sum(part.array.size for part in panel) < len(panel) * least_side**2:
+    shapes = [part.array.shape for part in parts]
+    if any(sum(sizes) < least * len(parts) for sizes in zip(*shapes, strict=True)):
         return False
-    return all(part.array.dtype == dtype and _readable(part) for part in panel)
+    return all(part.array.dtype == dtype and _is_readable(part) for part in parts)
 
 
-def products(a: Panel, b: Panel, rows: slice) -> Iterator[tuple[Any, Any, tuple[slice, slice], bool]]:
+def products(a: Parts, b: Parts, rows: slice) -> Iterator[tuple[Any, Any, tuple[slice, slice], bool]]:
     """What adds up to some `rows` of ``a @ b.T``.
 
     Both factors, where their product goes, and whether it is the first that goes there, if `a` and `b` list what comes
@@ -53,10 +53,10 @@ def products(a: Panel, b: Panel, rows: slice) -> Iterator[tuple[Any, Any, tuple[
                 )
 
 
-def _readable(part: Part) -> bool:
+def _is_readable(part: Part) -> bool:
     """Whether BLAS reads it as fast as any: rows, or columns, without gaps, one after the other, and aligned."""
     array = part.array if part.array.strides[0] >= part.array.strides[1] else part.array.T
     pitch, step = array.strides
-    # Where the other operand's chunks end elsewhere this one is cut there, too.
-    begins = array.data.ptr, pitch, part.width * step
+    # It is cut where the other operand's chunks end, and its product goes to where it begins itself.
+    begins = array.data.ptr, pitch, part.width * step, part.side * step
     return step == array.itemsize and pitch >= array.shape[1] * step and not any(x % ALIGNED_NBYTES for x in begins)

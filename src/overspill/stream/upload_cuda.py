@@ -11,9 +11,13 @@ from cupy.cuda import runtime
 from overspill.kernels import gemm_cuda
 from overspill.memory.pinning import pin
 from overspill.stream.device import TileShape
-from overspill.stream.panel import Panel, lies_well
+from overspill.stream.panel import Parts, lie_well
 from overspill.stream.slots_cuda import Key, Slots
 from overspill.stream.strip import Part
+
+LEAST_SHARE = 0.75
+"""Of the sides of the blocks that products are cut into: what is multiplied where it lies has these at least. An H200
+multiplies float64 in blocks of 6144² as fast as in those of 8192², and 1 % slower in those of 4096²."""
 
 
 class Uploads:
@@ -49,27 +53,24 @@ class Uploads:
         self._sources: dict[Key, list[Any]] = {}
         self._in_place: set[Key] = set()
 
-    def bring(self, key: Key, parts: Iterable[Part], shape: tuple[int, int], *, copy: bool) -> Panel:
-        """Queue the copies of a panel's parts unless, without `copy`, they may stay where they are.
+    def bring(self, key: Key, parts: Iterable[Part], shape: tuple[int, int]) -> Parts:
+        """Queue the copies of a panel's parts, unless these may stay where they are.
 
         What is not page-locked goes through a page-locked buffer first.
         """
         self._wait_for(key)
-        sources = self._sources[key] = []
-        parts = iter(parts)
+        self._sources[key] = []
         with self._copying:
             self._copying.wait_event(self._slots.multiplied[key[1]])
             try:
+                parts = iter(parts)
                 first = next(parts)
-                if isinstance(first.array, cupy.ndarray):
-                    panel = (first, *parts)
-                    if not copy and self._lies_well(panel):
-                        self._wait_for_makers()
-                        self._in_place.add(key)
-                        sources.extend(part.array for part in panel)
-                        return panel
-                    parts = iter(panel[1:])
-                return (Part(self._copied(key, chain((first,), parts), shape, sources), 0, 0),)
+                if _is_here(first.array):
+                    there = [first, *parts]
+                    if self._lie_well(there):
+                        return self._left(key, there)
+                    first, *parts = there
+                return (Part(self._copied(key, first, parts, shape), 0, 0),)
             finally:  # after a failure too: others fill the slot then
                 self._slots.uploaded[key].record(self._copying)
 
@@ -87,26 +88,37 @@ class Uploads:
             self._slots.multiplied[key[1]].synchronize()
             self._in_place.remove(key)
 
-    def _copied(self, key: Key, parts: Iterable[Part], shape: tuple[int, int], sources: list[Any]) -> cupy.ndarray:
-        """The slot's buffer with all parts in it, in the order of memory of the first; `sources` must be kept."""
-        panel = None
-        for part in parts:
+    def _lie_well(self, parts: Parts) -> bool:
+        """Whether they may stay where they are; not those of types that are fastest multiplied in one piece."""
+        side = gemm_cuda.BLOCK_SIDE.get(self._dtype.name)
+        if side is None or not all(_is_here(part.array) for part in parts):
+            return False
+        return lie_well(parts, self._dtype, int(LEAST_SHARE * side))
+
+    def _left(self, key: Key, parts: Parts) -> Parts:
+        """The parts as they are, kept until they are multiplied."""
+        wait_for_null_stream(self._copying)
+        self._in_place.add(key)
+        self._sources[key].extend(part.array for part in parts)
+        return parts
+
+    def _copied(self, key: Key, first: Part, others: Iterable[Part], shape: tuple[int, int]) -> cupy.ndarray:
+        """The slot's buffer with all parts in it, in the order of memory of the first."""
+        flipped = abs(first.array.strides[0]) < abs(first.array.strides[1])
+        panel = self._panel(key, shape[::-1] if flipped else shape)
+        for part in chain((first,), others):
             array, side, width = part.array, part.side, part.width
-            if panel is None:
-                flipped = abs(array.strides[0]) < abs(array.strides[1])
-                panel = self._panel(key, shape[::-1] if flipped else shape)
             if flipped:
                 array, side, width = array.T, width, side
             rows, columns = array.shape
             target = panel[side : side + rows, width : width + columns]
-            sources.append(self._copy(array, target, key, panel.shape, (side, width)))
-        assert panel is not None
+            self._sources[key].append(self._copy(array, target, key, panel.shape, (side, width)))
         return panel.T if flipped else panel
 
     def _copy(self, array: Any, target: cupy.ndarray, key: Key, shape: tuple[int, int], at: tuple[int, int]) -> Any:
         """Queue the copy of one part, and return what must be kept until it is done."""
         if isinstance(array, cupy.ndarray):
-            self._wait_for_makers()
+            wait_for_null_stream(self._copying)
             # A copy of the driver's would delay the product beside it twice as long as this kernel does.
             target[...] = array
             return array
@@ -123,17 +135,20 @@ class Uploads:
         )
         return array
 
-    def _lies_well(self, panel: Panel) -> bool:
-        """Whether its parts may stay where they are: with half the sides of what products are cut into anyway."""
-        side = gemm_cuda.BLOCK_SIDE.get(self._dtype.name)
-        return side is not None and lies_well(panel, self._dtype, side // 2)
-
-    def _wait_for_makers(self) -> None:
-        """Let the stream wait for what is queued on the null stream: whatever made chunks may still be running."""
-        self._copying.wait_event(cupy.cuda.Stream.null.record())
-
     def _panel(self, key: Key, shape: tuple[int, int]) -> cupy.ndarray:
         return cupy.ndarray(shape, self._dtype, self._slots.panel(key, self._panel_nbytes(key), self._take))
 
     def _panel_nbytes(self, key: Key) -> int:
         return self._shape.panel_size(key[0]) * self._dtype.itemsize
+
+
+def wait_for_null_stream(*streams: cupy.cuda.Stream) -> None:
+    """Let them wait for what is queued there: makers of chunks, and users of memory that CuPy has handed out again."""
+    queued = cupy.cuda.Stream.null.record()
+    for stream in streams:
+        stream.wait_event(queued)
+
+
+def _is_here(array: Any) -> bool:
+    """Whether cuBLAS can read it."""
+    return isinstance(array, cupy.ndarray) and array.data.device_id == runtime.getDevice()
