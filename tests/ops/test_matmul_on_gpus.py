@@ -11,6 +11,7 @@ import overspill as osp
 from cases import assert_product, random_array
 from overspill.cluster import Cluster
 from overspill.memory import ledger
+from overspill.stream.device import device
 
 DEVICE_MEMORY = 256 * 2**20
 
@@ -54,8 +55,27 @@ def test_host_operands_stream_through_every_gpu(gpu_workers: Cluster) -> None:
     assert total["overflow_nbytes"] == 0
 
 
+@pytest.fixture(params=[False, True])
+def in_place(request: pytest.FixtureRequest, gpu_workers: Cluster) -> Iterator[bool]:
+    """Whether chunks of hundreds of rows are multiplied where they lie, too."""
+    before = gpu_workers.client.run(block_sides)
+    if request.param:
+        gpu_workers.client.run(block_sides, {"float64": 300})
+    yield request.param
+    gpu_workers.client.run(block_sides, next(iter(before.values())))
+
+
+def block_sides(new: dict[str, int] | None = None) -> dict[str, int]:
+    from overspill.kernels import gemm_cuda
+
+    if new is not None:
+        gemm_cuda.BLOCK_SIDE = new
+    return gemm_cuda.BLOCK_SIDE
+
+
 @pytest.mark.parametrize("residence", ["auto", "host", "device"])
-def test_device_operands(gpu_workers: Cluster, residence: Any) -> None:
+def test_device_operands(gpu_workers: Cluster, residence: Any, in_place: bool) -> None:
+    gpu_workers.client.run(clear)
     a, b = (on_devices(x) for x in operands())
     c = osp.matmul(a, b, residence=residence, chunks=(700, 1100)).persist()
     wait(c)
@@ -66,6 +86,14 @@ def test_device_operands(gpu_workers: Cluster, residence: Any) -> None:
     values = (x.compute() for x in operands())
     result = c.compute()
     assert_product(result if residence == "host" else result.get(), *values)
+    buffers = ledger.total(list(gpu_workers.client.run(ledger.snapshot).values()))["peak_device_nbytes"]
+    assert (buffers == 0) == (in_place and residence != "host")
+
+
+def clear() -> None:
+    """Let buffers of earlier products go, and count anew."""
+    device("cupy").buffers._clear()
+    ledger.reset()
 
 
 def test_tiles_go_from_gpu_workers_to_the_client_as_handles(gpu_workers: Cluster) -> None:
