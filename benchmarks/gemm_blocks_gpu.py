@@ -34,7 +34,7 @@ from overspill.stream.product import TileTask, multiply_tile
 CHUNK = 8192
 """Rows, and columns, of chunks, and the width of panels."""
 
-SIDES = {"in one piece": None, "blocks of 16384": 16384, "blocks of 8192": 8192, "blocks of 4096": 4096}
+SIDES = {"in one piece": None} | {f"blocks of {side}": side for side in (16384, 8192, 6144, 4096)}
 
 TILES = {
     "float64": (16384, 32768, 32768),
@@ -121,11 +121,11 @@ def in_place(settled: Mapping[str, int]) -> dict[str, Callable[[], None]]:
     from overspill.kernels import gemm_cuda
     from overspill.stream import upload_cuda
 
-    lie_well = upload_cuda.lie_well
+    least_sides = upload_cuda.LEAST_SIDES
 
     def choose(sides: Mapping[str, int], stay: bool) -> None:
         gemm_cuda.BLOCK_SIDE = sides
-        upload_cuda.lie_well = lie_well if stay else lambda *_: False
+        upload_cuda.LEAST_SIDES = least_sides if stay else {}
 
     return {
         "overspill": lambda: choose(settled, True),

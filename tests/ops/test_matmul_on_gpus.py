@@ -58,19 +58,19 @@ def test_host_operands_stream_through_every_gpu(gpu_workers: Cluster) -> None:
 @pytest.fixture(params=[False, True])
 def in_place(request: pytest.FixtureRequest, gpu_workers: Cluster) -> Iterator[bool]:
     """Whether chunks of hundreds of rows are multiplied where they lie, too."""
-    before = gpu_workers.client.run(block_sides)
-    if request.param:
-        gpu_workers.client.run(block_sides, {"float64": 300})
+    before = gpu_workers.client.run(least_sides, {"float64": 200} if request.param else None)
     yield request.param
-    gpu_workers.client.run(block_sides, next(iter(before.values())))
+    gpu_workers.client.run(least_sides, next(iter(before.values())))
 
 
-def block_sides(new: dict[str, int] | None = None) -> dict[str, int]:
-    from overspill.kernels import gemm_cuda
+def least_sides(new: dict[str, int] | None) -> dict[str, int]:
+    """Say how large chunks must be to stay where they lie, unless None; what was said before."""
+    from overspill.stream import upload_cuda
 
+    before = upload_cuda.LEAST_SIDES
     if new is not None:
-        gemm_cuda.BLOCK_SIDE = new
-    return gemm_cuda.BLOCK_SIDE
+        upload_cuda.LEAST_SIDES = new
+    return before
 
 
 @pytest.mark.parametrize("residence", ["auto", "host", "device"])
@@ -86,8 +86,9 @@ def test_device_operands(gpu_workers: Cluster, residence: Any, in_place: bool) -
     values = (x.compute() for x in operands())
     result = c.compute()
     assert_product(result if residence == "host" else result.get(), *values)
-    buffers = ledger.total(list(gpu_workers.client.run(ledger.snapshot).values()))["peak_device_nbytes"]
-    assert (buffers == 0) == (in_place and residence != "host")
+    total = ledger.total(list(gpu_workers.client.run(ledger.snapshot).values()))
+    assert total["tasks"] == 15
+    assert (total["peak_device_nbytes"] == 0) == (in_place and residence != "host")
 
 
 def clear() -> None:

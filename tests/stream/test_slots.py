@@ -4,6 +4,7 @@ import gc
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from itertools import cycle, islice
 from typing import Any
 
@@ -58,8 +59,11 @@ def test_they_are_of_all_tasks_or_of_each(in_turn: bool, pairs: int) -> None:
     assert ledger.snapshot()["peak_device_nbytes"] - before == 2 * tile_nbytes + pairs * panels_nbytes
 
 
+@pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("keep_on_device", [False, True])
-def test_nothing_of_a_task_lives_on_after_it(keep_on_device: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_of_a_task_lives_on_after_it(
+    keep_on_device: bool, fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not even until Python looks for what refers to itself: its tile would take memory beside the next one's."""
     from overspill.stream import cuda
 
@@ -73,7 +77,8 @@ def test_nothing_of_a_task_lives_on_after_it(keep_on_device: bool, monkeypatch: 
     a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
     gc.disable()
     try:
-        multiply(a, b, as_tile, "cupy", keep_on_device=keep_on_device)
+        with pytest.raises(osp.ArrayError) if fails else nullcontext():
+            multiply(a, b, too_narrow if fails else as_tile, "cupy", keep_on_device=keep_on_device)
         assert [stream() for stream in streams] == [None]
     finally:
         gc.enable()

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from cases import assert_product, matrix
 from overspill.backend import to_numpy
 from overspill.memory import ledger
-from overspill.planning.grid import even
+from overspill.planning.grid import even, intervals
 from overspill.stream.device import device
 from overspill.stream.panel import lie_well
 from overspill.stream.strip import Part, Reread
-from stream.test_product import A_CHUNKS, DEVICE_SOURCES, K, M, N, as_tile, multiply, on_device
+from stream.test_product import DEVICE_SOURCES, K, M, N, as_tile, multiply, on_device
 
 pytestmark = pytest.mark.gpu
 
@@ -29,7 +29,6 @@ SAME_CUTS, OTHER_CUTS = ((100, 120, 40), (100, 120, 40)), ((100, 120, 40), (50, 
 @pytest.fixture
 def few_copies(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Parts of 4 by 4 elements are large enough to stay where they are; of each panel, whether it did."""
-    from overspill.kernels import gemm_cuda
     from overspill.stream import upload_cuda
 
     stayed = list[bool]()
@@ -38,7 +37,7 @@ def few_copies(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         stayed.append(lie_well(*arguments))
         return stayed[-1]
 
-    monkeypatch.setattr(gemm_cuda, "BLOCK_SIDE", {"float64": 6})
+    monkeypatch.setattr(upload_cuda, "LEAST_SIDES", {"float64": 4})
     monkeypatch.setattr(upload_cuda, "lie_well", noted)
     return stayed
 
@@ -70,20 +69,21 @@ def test_what_is_made_for_a_panel_lives_until_it_is_multiplied() -> None:
             assert_product(to_numpy(task.result(60)), a[20:175], b[:, 60:200])
 
 
-@pytest.mark.parametrize("block_side", [6, 10**6])
-def test_what_makes_chunks_is_waited_for(block_side: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether they are copied or not."""
+@pytest.mark.parametrize(("least_side", "width"), [(4, 130), (10**6, 65)])
+def test_what_makes_chunks_is_waited_for(least_side: int, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether they are copied, into buffers that were taken before, or not."""
     import cupy
 
-    from overspill.kernels import gemm_cuda
+    from overspill.stream import upload_cuda
 
-    monkeypatch.setattr(gemm_cuda, "BLOCK_SIDE", {"float64": block_side})
+    monkeypatch.setattr(upload_cuda, "LEAST_SIDES", {"float64": least_side})
+    chunks = {"width": width, "a_chunks": (A_ROWS, SAME_CUTS[0]), "b_chunks": (SAME_CUTS[1], B_COLUMNS)}
     a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
     begun, go_on = threading.Event(), threading.Event()
 
     def made(chunk: Any, numbers: Any) -> Any:
         with cupy.cuda.Stream.null:
-            if A_CHUNKS[1][-1] in chunk.shape and not begun.is_set():  # all buffers are taken
+            if SAME_CUTS[0][-1] in chunk.shape and not begun.is_set():
                 cupy.cuda.get_current_stream().launch_host_func(lambda _: go_on.wait(60), None)
                 begun.set()
             chunk[...] = numbers
@@ -94,8 +94,9 @@ def test_what_makes_chunks_is_waited_for(block_side: int, monkeypatch: pytest.Mo
 
     with ThreadPoolExecutor(1) as pool:
         # What has to allocate, or make a handle, would wait for the stream that is held up.
-        pool.submit(multiply, a, b, DEVICE_SOURCES["recomputed CuPy"], "cupy", keep_on_device=True).result(60)
-        product = pool.submit(multiply, a, b, recipe, "cupy", keep_on_device=True)
+        made_before = DEVICE_SOURCES["recomputed CuPy"]
+        pool.submit(multiply, a, b, made_before, "cupy", keep_on_device=True, **chunks).result(60)
+        product = pool.submit(multiply, a, b, recipe, "cupy", keep_on_device=True, **chunks)
         assert begun.wait(60)
         wait([product], timeout=0.3)  # long enough for it to be multiplied, if it may
         go_on.set()
@@ -130,8 +131,6 @@ def test_chunks_in_host_memory_between_them_go_up(few_copies: list[bool]) -> Non
         (lambda x: x, True),
         (lambda x: x.T, True),
         (lambda x: x[:64, :64], True),
-        (lambda x: x[:63, :128], False),  # too thin
-        (lambda x: x[:128, :62], False),
         (lambda x: x[:, 1:], False),  # rows begin at odd places
         (lambda x: x[:, :-1][:, ::2], False),
         (lambda x: x[::-1], False),
@@ -141,6 +140,19 @@ def test_chunks_in_host_memory_between_them_go_up(few_copies: list[bool]) -> Non
 def test_those_lie_well_that_blas_reads_fast(form: Callable[[Any], Any], well: bool) -> None:
     x = form(on_device(matrix((200, 130), "float64")))
     assert lie_well([Part(x, 0, 0)], np.dtype("float64"), 64) == well
+
+
+@pytest.mark.parametrize(
+    ("sizes", "well"), [((10,), True), ((64, 64), True), ((100, 28), True), ((64, 62), False), ((128, 30, 30), False)]
+)
+@pytest.mark.parametrize("along_side", [False, True])
+def test_an_axis_in_small_pieces_is_copied(sizes: tuple[int, ...], along_side: bool, well: bool) -> None:
+    x = on_device(matrix((200, 200), "float64"))
+    parts = [
+        Part(x[start:stop, :130], start, 0) if along_side else Part(x[:130, start:stop], 0, start)
+        for start, stop in intervals(sizes)
+    ]
+    assert lie_well(parts, np.dtype("float64"), 64) == well
 
 
 @pytest.mark.parametrize(

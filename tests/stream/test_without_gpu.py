@@ -7,11 +7,13 @@ from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
 
+ON_A_STAND_IN = "stream/test_slots.py", "stream/test_upload.py", "benchmarks/test_gemm_blocks_gpu.py"
+
 
 def test_tasks_that_share_buffers_wait_for_each_other() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "stream.cupy_stand_in", "-p", "no:cacheprovider"]
     run = subprocess.run(
-        [*command, *(str(TESTS / "stream" / name) for name in ("test_slots.py", "test_upload.py"))],
+        [*command, *(str(TESTS / name) for name in ON_A_STAND_IN)],
         cwd=TESTS.parent,
         env=os.environ | {"PYTHONPATH": str(TESTS)},
         capture_output=True,

@@ -47,7 +47,7 @@ def gemm(a: Any, b: Any, c: Any, *, accumulate: bool) -> None:
 
 def _blocks(size: int, side: int) -> Iterator[slice]:
     """Parts of an axis, as long as each other but for `ALIGNED`, and about `side`."""
-    parts = max(1, round(size / side))
+    parts = max(1, min(round(size / side), size // ALIGNED))
     edges = [round(size * part / parts / ALIGNED) * ALIGNED for part in range(parts)]
     return (slice(start, stop) for start, stop in pairwise((*edges, size)))
 

@@ -13,7 +13,7 @@ ALIGNED_NBYTES = 16
 """BLAS is slow at matrices whose rows do not all begin at a multiple of this."""
 
 
-def lie_well(parts: Parts, dtype: np.dtype[Any], least: int) -> bool:
+def lie_well(parts: Parts, dtype: np.dtype[Any], least_side: int) -> bool:
     """Whether parts on this GPU are multiplied where they lie as fast as side by side, which takes a copy.
 
     Parameters
@@ -22,13 +22,12 @@ def lie_well(parts: Parts, dtype: np.dtype[Any], least: int) -> bool:
         The panel.
     dtype
         Element type that they are wanted in.
-    least
-        Rows and columns that they need on average, lest there be many small products.
+    least_side
+        Rows, and columns, of parts on average that keep a GPU as busy as the whole panel does.
     """
-    shapes = [part.array.shape for part in parts]
-    if any(sum(sizes) < least * len(parts) for sizes in zip(*shapes, strict=True)):
-        return False
-    return all(part.array.dtype == dtype and _is_readable(part) for part in parts)
+    along_side = _are_few({(part.side, part.array.shape[0]) for part in parts}, least_side)
+    along_width = _are_few({(part.width, part.array.shape[1]) for part in parts}, least_side)
+    return along_side and along_width and all(part.array.dtype == dtype and _is_readable(part) for part in parts)
 
 
 def products(a: Parts, b: Parts, rows: slice) -> Iterator[tuple[Any, Any, tuple[slice, slice], bool]]:
@@ -51,6 +50,11 @@ def products(a: Parts, b: Parts, rows: slice) -> Iterator[tuple[Any, Any, tuple[
                     (slice(start, stop), slice(y.side, y.side + len(y.array))),
                     left == 0,
                 )
+
+
+def _are_few(pieces: set[tuple[int, int]], least: int) -> bool:
+    """Whether an axis, in pieces that begin at some place and have some size, is in one, or in large ones."""
+    return len(pieces) == 1 or sum(size for _, size in pieces) >= least * len(pieces)
 
 
 def _is_readable(part: Part) -> bool:

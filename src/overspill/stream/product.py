@@ -1,7 +1,7 @@
 """The pipeline: one output tile of a product, its panels uploaded while the ones before them are multiplied."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -87,6 +87,8 @@ def multiply_tile(
     # The context has Dask's worker and NumPy's error handling, for the recipes that run in the loader.
     context, last = copy_context(), len(task.panels) - 1
     loader, helper = (ThreadPoolExecutor(1, thread_name_prefix=f"overspill-{name}") for name in ("upload", "room"))
+    room: Future[None] | None
+    coming: Future[tuple[int, Panel, Panel]] | None
     try:
         room = helper.submit(stream.make_room)
         with ExitStack() as turn, ExitStack() as link:
@@ -114,6 +116,8 @@ def multiply_tile(
     finally:
         helper.shutdown(cancel_futures=True)
         stream.close()
+        # An error in them refers to this call, whose memory would stay until Python looks for circles.
+        coming = room = None  # noqa: F841
     k = task.panels[-1][1]
     ledger.record(tasks=1, flop=per_element.flop * m * n * k, downloaded_nbytes=m * n * per_element.itemsize)
     return tile

@@ -8,16 +8,17 @@ import cupy
 import numpy as np
 from cupy.cuda import runtime
 
-from overspill.kernels import gemm_cuda
 from overspill.memory.pinning import pin
+from overspill.memory.store.memory_cuda import queued
 from overspill.stream.device import TileShape
 from overspill.stream.panel import Parts, lie_well
 from overspill.stream.slots_cuda import Key, Slots
 from overspill.stream.strip import Part
 
-LEAST_SHARE = 0.75
-"""Of the sides of the blocks that products are cut into: what is multiplied where it lies has these at least. An H200
-multiplies float64 in blocks of 6144² as fast as in those of 8192², and 1 % slower in those of 4096²."""
+LEAST_SIDES = {"float64": 6144}
+"""Rows, and columns, of parts on average that are multiplied where they lie. In a run without a file an H200 was as
+fast at blocks of 6144² as at those of 8192²; at those of 4096² it is slower than if they were copied
+(`benchmarks/gemm_blocks_gpu.py`). Other types have not been measured, and are copied."""
 
 
 class Uploads:
@@ -89,11 +90,11 @@ class Uploads:
             self._in_place.remove(key)
 
     def _lie_well(self, parts: Parts) -> bool:
-        """Whether they may stay where they are; not those of types that are fastest multiplied in one piece."""
-        side = gemm_cuda.BLOCK_SIDE.get(self._dtype.name)
-        if side is None or not all(_is_here(part.array) for part in parts):
+        """Whether they may stay where they are."""
+        least_side = LEAST_SIDES.get(self._dtype.name)
+        if least_side is None or not all(_is_here(part.array) for part in parts):
             return False
-        return lie_well(parts, self._dtype, int(LEAST_SHARE * side))
+        return lie_well(parts, self._dtype, least_side)
 
     def _left(self, key: Key, parts: Parts) -> Parts:
         """The parts as they are, kept until they are multiplied."""
@@ -144,9 +145,9 @@ class Uploads:
 
 def wait_for_null_stream(*streams: cupy.cuda.Stream) -> None:
     """Let them wait for what is queued there: makers of chunks, and users of memory that CuPy has handed out again."""
-    queued = cupy.cuda.Stream.null.record()
+    event = queued()
     for stream in streams:
-        stream.wait_event(queued)
+        stream.wait_event(event)
 
 
 def _is_here(array: Any) -> bool:
