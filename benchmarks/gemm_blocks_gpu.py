@@ -35,6 +35,7 @@ CHUNK = 8192
 """Rows, and columns, of chunks, and the width of panels."""
 
 SIDES = {"in one piece": None} | {f"blocks of {side}": side for side in (16384, 8192, 6144, 4096)}
+"""Rows, and columns, of the blocks that results are made in."""
 
 TILES = {
     "float64": (16384, 32768, 32768),
@@ -87,7 +88,7 @@ def operands(dtype: str) -> Chunks:
     m, n, _ = TILES[dtype]
     chunks = tuple([memory.empty((CHUNK, CHUNK), dtype) for _ in even(side, CHUNK)] for side in (m, n))
     places = (
-        (chunk, name, (i * CHUNK * (name == "A"), CHUNK), (i * CHUNK * (name == "B"), CHUNK))
+        (chunk, name, i * CHUNK * (name == "A"), i * CHUNK * (name == "B"))
         for name, side in zip("AB", chunks, strict=True)
         for i, chunk in enumerate(side)
     )
@@ -97,9 +98,9 @@ def operands(dtype: str) -> Chunks:
     return chunks
 
 
-def fill(chunk: NDArray[Any], name: str, rows: tuple[int, int], columns: tuple[int, int]) -> None:
-    """Write the chunk's numbers, given where it begins and how far it goes, and lock its pages."""
-    matmul_matrices.fill(chunk, name, (rows[0], sum(rows)), (columns[0], sum(columns)))
+def fill(chunk: NDArray[Any], name: str, row: int, column: int) -> None:
+    """Write the numbers of a chunk that begins there, and lock its pages."""
+    matmul_matrices.fill(chunk, name, (row, row + CHUNK), (column, column + CHUNK))
     pin(chunk)
 
 

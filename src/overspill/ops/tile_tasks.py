@@ -72,7 +72,6 @@ def tile_tasks(
     (a, b), (a_held, b_held) = (one.operand for one in sources), held
     panels, first_panels = intervals(plan.panels), intervals(plan.first_panels)
     largest = (max(plan.rows), max(plan.columns))
-    from_host = not (a.on_device and b.on_device)
     tasks = {}
     for i, rows in enumerate(intervals(plan.rows)):
         row_pieces = cover(a.row_bounds, *rows)
@@ -89,7 +88,7 @@ def tile_tasks(
                 panels=first_panels if begins == (i, j) else panels,
                 side=plan.side,
                 keep_on_device=keep_on_device,
-                first=begins if from_host and begins != (i, j) else None,
+                first=begins if begins != (i, j) else None,
             )
             a_keys = [[(p.chunk, k) for k in range(len(a.columns))] for p in row_pieces]
             b_keys = [[(k, p.chunk) for k in range(len(b.rows))] for p in column_pieces]
