@@ -3,7 +3,8 @@
     python benchmarks/gemm_blocks_gpu.py [--types float64,float32] [--repeats 4]
 
 One output tile on one GPU, made as tasks of products make it, and kept there. ``host``: its operands come from
-page-locked memory while others are multiplied, and results are made in blocks of several sides, or in one piece.
+page-locked memory while others are multiplied, and results are made in blocks of several sides, or in one piece, and
+where we ask cuBLAS for a kernel and an order of memory also by what it chooses, and row by row.
 ``device``: they lie in GPU memory, in chunks, where they are multiplied; or are copied into panels first. Contenders
 take turns, beginning with another one each time; the first round does not count. Chunks repeat along K, so that few
 are needed. Tiles are compared with NumPy in a corner, and as a whole with each other.
@@ -13,8 +14,9 @@ Writes ``results/gemm_blocks_gpu.json``.
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,11 @@ from overspill.stream.product import TileTask, multiply_tile
 CHUNK = 8192
 """Rows, and columns, of chunks, and the width of panels."""
 
-SIDES = {"in one piece": None} | {f"blocks of {side}": side for side in (16384, 8192, 6144, 4096)}
+SIDES = {"in one piece": None} | {f"blocks of {side}": side for side in (16384, 8192, 4096)}
 """Rows, and columns, of the blocks that results are made in."""
+
+LEFT_TO_CUBLAS = "blocks of 8192, kernels left to cuBLAS", "blocks of 8192, kernels left to cuBLAS, row by row"
+"""What makes results without asking for a kernel, and without their columns in one piece either."""
 
 TILES = {
     "float64": (16384, 32768, 32768),
@@ -65,22 +70,70 @@ Chunks = tuple[list[NDArray[Any]], list[NDArray[Any]]]
 def main() -> None:
     """Compare what the arguments ask for."""
     arguments = parser().parse_args()
-    from overspill.kernels import gemm_cuda
-
     outcomes: dict[str, Any] = {}
-    settled = gemm_cuda.BLOCK_SIDE
+    settled = Ways.settled()
     for dtype in arguments.types.split(","):
         chunks = operands(dtype)
         narrow_first = FIRST_PANEL, CHUNK - FIRST_PANEL
-        outcomes[f"host, {dtype}"] = race(dtype, chunks, narrow_first, in_blocks(dtype, settled), arguments.repeats)
+        outcomes[f"host, {dtype}"] = race(dtype, chunks, narrow_first, by_blocks(dtype, settled), arguments.repeats)
         if dtype == IN_GPU_MEMORY:
             import cupy
 
             there = tuple([cupy.asarray(chunk) for chunk in side] for side in chunks)
-            outcomes[f"device, {dtype}"] = race(dtype, there, (CHUNK,), in_place(settled), arguments.repeats)
+            outcomes[f"device, {dtype}"] = race(dtype, there, (CHUNK,), by_place(settled), arguments.repeats)
     settings = {"chunk": CHUNK, "tiles": TILES, "repeats": arguments.repeats}
     figures = {"settings": settings, "outcomes": outcomes}
     print(f"written: {record.write('gemm_blocks_gpu', figures, arguments.results)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How tiles are made: `BLOCK_SIDE`, `COLUMN_MAJOR` and `KERNELS` of `kernels`, `LEAST_SIDES` of `upload_cuda`."""
+
+    sides: Mapping[str, int]
+    column_major: Sequence[str]
+    kernels: Mapping[str, tuple[int, int]]
+    least_sides: Mapping[str, int]
+
+    @classmethod
+    def settled(cls) -> "Ways":
+        """This library's."""
+        from overspill.kernels import cublaslt, gemm_cuda
+        from overspill.stream import upload_cuda
+
+        return cls(gemm_cuda.BLOCK_SIDE, gemm_cuda.COLUMN_MAJOR, cublaslt.KERNELS, upload_cuda.LEAST_SIDES)
+
+    def take(self) -> None:
+        """Have the next results made so."""
+        from overspill.kernels import cublaslt, gemm_cuda
+        from overspill.stream import upload_cuda
+
+        gemm_cuda.BLOCK_SIDE, gemm_cuda.COLUMN_MAJOR, cublaslt.KERNELS = self.sides, self.column_major, self.kernels
+        upload_cuda.LEAST_SIDES = self.least_sides
+
+
+def by_blocks(dtype: str, settled: Ways) -> dict[str, Ways]:
+    """Ways that differ in how results are cut, and in who chooses the kernels if we do; ours is the settled one."""
+    ways = {
+        f"overspill, {name}" if side == settled.sides.get(dtype) else name: replace(
+            settled, sides={} if side is None else {dtype: side}
+        )
+        for name, side in SIDES.items()
+    }
+    if dtype in settled.kernels:
+        left = replace(settled, sides={dtype: 8192}, kernels={})
+        ways |= zip(LEFT_TO_CUBLAS, (left, replace(left, column_major=())), strict=True)
+    return ways
+
+
+def by_place(settled: Ways) -> dict[str, Ways]:
+    """Ways that leave chunks on the GPU where they lie, or not."""
+    copied = replace(settled, least_sides={})
+    return {
+        "overspill": settled,
+        "copied into panels": copied,
+        "copied into panels, and these in one piece": replace(copied, sides={}),
+    }
 
 
 def operands(dtype: str) -> Chunks:
@@ -104,42 +157,11 @@ def fill(chunk: NDArray[Any], name: str, row: int, column: int) -> None:
     pin(chunk)
 
 
-def in_blocks(dtype: str, settled: Mapping[str, int]) -> dict[str, Callable[[], None]]:
-    """What makes results in blocks, by the side of these; ours is the one that is settled."""
-    from overspill.kernels import gemm_cuda
-
-    def choose(side: int | None) -> None:
-        gemm_cuda.BLOCK_SIDE = {} if side is None else {dtype: side}
-
-    return {
-        f"overspill, {name}" if side == settled.get(dtype) else name: lambda side=side: choose(side)
-        for name, side in SIDES.items()
-    }
-
-
-def in_place(settled: Mapping[str, int]) -> dict[str, Callable[[], None]]:
-    """What leaves chunks on the GPU where they lie, or not."""
-    from overspill.kernels import gemm_cuda
-    from overspill.stream import upload_cuda
-
-    least_sides = upload_cuda.LEAST_SIDES
-
-    def choose(sides: Mapping[str, int], stay: bool) -> None:
-        gemm_cuda.BLOCK_SIDE = sides
-        upload_cuda.LEAST_SIDES = least_sides if stay else {}
-
-    return {
-        "overspill": lambda: choose(settled, True),
-        "copied into panels": lambda: choose(settled, False),
-        "copied into panels, and these in one piece": lambda: choose({}, False),
-    }
-
-
 def race(
     dtype: str,
     chunks: Chunks,
     first_panels: tuple[int, ...],
-    contenders: Mapping[str, Callable[[], None]],
+    contenders: Mapping[str, Ways],
     repeats: int,
 ) -> dict[str, Any]:
     """Seconds of each, and how far results are off."""
@@ -147,7 +169,7 @@ def race(
     first, errors = None, {}
     for repetition in range(repeats + 1):
         for name in rotated(list(contenders), repetition):
-            contenders[name]()
+            contenders[name].take()
             start = time.perf_counter()
             tile = multiply_tile(task(dtype, first_panels), *strips(dtype, chunks))
             elapsed_s = time.perf_counter() - start

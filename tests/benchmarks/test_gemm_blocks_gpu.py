@@ -4,6 +4,7 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,31 +12,34 @@ pytestmark = pytest.mark.gpu
 
 
 def test_contenders_differ_as_they_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from overspill.kernels import gemm_cuda
+    from overspill.kernels import cublaslt, gemm_cuda
     from overspill.stream import upload_cuda
 
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
     blocks = importlib.import_module("gemm_blocks_gpu")
     monkeypatch.setattr(blocks, "CHUNK", 256)
     monkeypatch.setattr(blocks, "FIRST_PANEL", 64)
-    monkeypatch.setattr(blocks, "TILES", {"float64": (512, 768, 512), "float32": (256, 512, 256)})
+    monkeypatch.setattr(blocks, "TILES", {"float64": (512, 768, 512), "complex64": (256, 512, 256)})
     monkeypatch.setattr(gemm_cuda, "BLOCK_SIDE", {"float64": 8192})
+    monkeypatch.setattr(gemm_cuda, "COLUMN_MAJOR", gemm_cuda.COLUMN_MAJOR)
+    monkeypatch.setattr(cublaslt, "KERNELS", cublaslt.KERNELS)
     monkeypatch.setattr(upload_cuda, "LEAST_SIDES", {"float64": 200})
-    asked = ["gemm_blocks_gpu.py", "--types", "float64,float32", "--repeats", "2", "--results", str(tmp_path)]
+    asked = ["gemm_blocks_gpu.py", "--types", "float64,complex64", "--repeats", "2", "--results", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", asked)
-    in_place, lie_well, sides = list[bool](), upload_cuda.lie_well, set[int | None]()
+    in_place, lie_well, ways = list[bool](), upload_cuda.lie_well, set[tuple[object, ...]]()
     gemm = gemm_cuda.gemm
 
     def noted_place(*arguments: object) -> bool:
         in_place.append(lie_well(*arguments))
         return in_place[-1]
 
-    def noted_side(*arguments: object, **options: object) -> None:
-        sides.add(gemm_cuda.BLOCK_SIDE.get("float64"))
-        gemm(*arguments, **options)
+    def noted_way(a: object, b: object, c: Any, **options: Any) -> None:
+        by_column = c.strides[0] < c.strides[1]
+        ways.add((c.dtype.name, gemm_cuda.BLOCK_SIDE.get(c.dtype.name), bool(cublaslt.KERNELS), by_column))
+        gemm(a, b, c, **options)
 
     monkeypatch.setattr(upload_cuda, "lie_well", noted_place)
-    monkeypatch.setattr(gemm_cuda, "gemm", noted_side)
+    monkeypatch.setattr(gemm_cuda, "gemm", noted_way)
     blocks.main()
     outcomes = json.loads((tmp_path / "gemm_blocks_gpu.json").read_text())["outcomes"]
     ours = {
@@ -44,8 +48,14 @@ def test_contenders_differ_as_they_say(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert ours == {
         "host, float64": ["overspill, blocks of 8192"],
         "device, float64": ["overspill"],
-        "host, float32": ["overspill, in one piece"],
+        "host, complex64": ["overspill, in one piece"],
     }
     assert all(len(times) == 2 for found in outcomes.values() for times in found["seconds"].values())
-    assert sides == {None, 16384, 8192, 6144, 4096}
+    sides = None, 16384, 8192, 4096
+    assert ways == {
+        *(("float64", side, True, True) for side in sides),
+        ("float64", 8192, False, True),
+        ("float64", 8192, False, False),
+        *(("complex64", side, True, False) for side in sides),
+    }
     assert in_place == [True] * 2 * 2 * 3  # both operands of two panels, thrice, of one contender

@@ -78,14 +78,14 @@ def assert_within(plan: MatmulPlan, a: Operand, b: Operand, given: Resources) ->
     result = word * sum(plan.rows) * sum(plan.columns)
     slots = given.workers * given.threads
     tiles = held + (result if plan.hold_result else slots * 2 * tile * word)
+    row, coming_down = max(plan.columns) * word, min(2**27, tile * word // 8) // 2
     if plan.side == "cupy":
-        row = max(plan.columns) * word
-        tiles += slots * 2 * row * max(1, min(2**27, tile * word // 8) // (2 * row))
+        tiles += slots * 2 * row * max(1, coming_down // row)
     assert tiles <= plan.peak_tiles_nbytes <= tiles * 9 / 8 <= given.pool_nbytes * 9 / 8
     assert plan.peak_tiles_nbytes <= given.pool_nbytes
     if plan.side == "cupy":
         pairs = 1 if plan.hold_a and plan.hold_b else given.threads  # what lies in memory goes up in turn
-        on_device = given.threads * tile * per_element.tile_itemsize + pairs * operand_buffers
+        on_device = given.threads * (tile * per_element.tile_itemsize + max(row, coming_down)) + pairs * operand_buffers
         assert plan.peak_device_nbytes == on_device <= given.device_nbytes
         assert plan.driver_nbytes >= given.threads * 2**25 + plan.peak_tiles_nbytes // 512
     else:

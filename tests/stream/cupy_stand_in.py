@@ -205,10 +205,12 @@ def pytest_configure() -> None:
     )
     pool = SimpleNamespace(free_all_blocks=lambda: None)
     _module("cupy", cuda=cuda, ndarray=Array, empty=empty, asarray=asarray, get_default_memory_pool=lambda: pool)
-    kernels = _module("overspill.kernels.gemm_cuda", gemm=gemm, BLOCK_SIDE={})
     import overspill.kernels
 
+    kernels = _module("overspill.kernels.gemm_cuda", gemm=gemm, BLOCK_SIDE={}, COLUMN_MAJOR=("float32", "float64"))
+    kernels.fastest_order = lambda dtype: "F" if dtype in kernels.COLUMN_MAJOR else "C"
     overspill.kernels.gemm_cuda = kernels
+    overspill.kernels.cublaslt = _module("overspill.kernels.cublaslt", KERNELS={"float32": 0, "float64": 0})
 
 
 def _module(name: str, **attributes: Any) -> ModuleType:

@@ -22,17 +22,24 @@ def fresh() -> None:
 
 
 def landed(dtype: str, unlocked: Any = None) -> tuple[Any, Any]:
-    """A tile brought down in bands, and what it must be."""
+    """A tile brought down in bands, through one place on the GPU, and what it must be."""
     import cupy
 
     from overspill.stream.landing_cuda import Landing, Unlocked
 
     x = (cupy.arange(SHAPE[0] * SHAPE[1], dtype=np.float32) % 1009).reshape(SHAPE)
+    leaving = cupy.empty(SHAPE, dtype)
     stream = cupy.cuda.Stream(non_blocking=True)
     finished = [(slice(start, stop), cupy.cuda.Stream.null.record()) for start, stop in intervals(BANDS)]
     landing = Landing(SHAPE, dtype, unlocked or Unlocked(bool))
+
+    def rows(piece: slice) -> Any:
+        height = piece.stop - piece.start
+        leaving[:height] = x[piece]
+        return leaving[:height]
+
     with stream:
-        landing.bring(finished, x.__getitem__, stream)
+        landing.bring(finished, rows, stream)
     return landing.tile, x.get().astype(dtype)
 
 

@@ -113,7 +113,8 @@ def test_they_take_no_buffers_then(dtype: str, panels: int) -> None:
     options = {"a_chunks": (A_ROWS, SAME_CUTS[0]), "b_chunks": (SAME_CUTS[1], B_COLUMNS)}
     c = multiply(a, b, on_device, "cupy", width=K, keep_on_device=True, tile=((0, M), (0, N)), **options)
     buffers_nbytes = ledger.snapshot()["peak_device_nbytes"] - before
-    assert buffers_nbytes == panels * np.dtype(dtype).itemsize * K * (M + 7 + N + 11)
+    rows, columns = M + 7, N + 11  # of buffers
+    assert buffers_nbytes == np.dtype(dtype).itemsize * (rows * columns + panels * K * (rows + columns))
     assert_product(to_numpy(c), a, b)
 
 

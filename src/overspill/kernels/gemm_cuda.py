@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import cupy
 import numpy as np
 from cupy.cuda import cublas, runtime
+
+from overspill.kernels import cublaslt
 
 _COMPUTED_IN = {
     "float16": (runtime.CUDA_R_16F, runtime.CUDA_R_32F, np.float32, cublas.CUBLAS_COMPUTE_32F),
@@ -17,13 +19,22 @@ _COMPUTED_IN = {
 }
 """Of each element type: cuBLAS's name of it, and of the result's, the factors' type, and what it computes in."""
 
-BLOCK_SIDE = {"float32": 16384, "float64": 8192}
+COLUMN_MAJOR = ("float32", "float64")
+"""Types whose results are made faster if they lie column by column, operands row by row: cuBLAS has kernels for that
+which it lacks where all three lie alike."""
+
+BLOCK_SIDE = {"float32": 16384, "float64": 16384}
 """Rows, and columns, of the blocks that larger results are made in, about: one call for the whole reads operands from a
 GPU's memory more often, and so takes power that an H200 multiplies with otherwise. Of other types the whole is as fast
 (`benchmarks/gemm_blocks_gpu.py`)."""
 
 ALIGNED = 128
 """Elements, or a multiple of it, after which blocks end: what cuBLAS gives to one group of threads."""
+
+
+def fastest_order(dtype: str) -> Literal["C", "F"]:
+    """The order of memory in which results of `dtype` are made fastest."""
+    return "F" if dtype in COLUMN_MAJOR else "C"
 
 
 def gemm(a: Any, b: Any, c: Any, *, accumulate: bool) -> None:
@@ -35,10 +46,13 @@ def gemm(a: Any, b: Any, c: Any, *, accumulate: bool) -> None:
         Operands of shape (m, k) and (k, n), the elements of each next to each other along one of its axes: float32,
         float64, complex64, complex128 or float16.
     c
-        Result of shape (m, n), its rows each in one piece; of the operands' dtype, float32 for float16.
+        Result of shape (m, n), its rows, or its columns, each in one piece; of the operands' dtype, or float32 for
+        float16.
     accumulate
         Whether to add to `c` instead of overwriting it.
     """
+    if c.strides[1] != c.itemsize:
+        a, b, c = b.T, a.T, c.T
     side = BLOCK_SIDE.get(a.dtype.name, max(c.shape))
     for rows in _blocks(c.shape[0], side):
         for columns in _blocks(c.shape[1], side):
@@ -53,15 +67,19 @@ def _blocks(size: int, side: int) -> Iterator[slice]:
 
 
 def _multiply(a: Any, b: Any, c: Any, *, accumulate: bool) -> None:
+    # cuBLAS is column-major: what it sees of a row-major c is its transpose, the product of the transposes in turn.
     (m, k), n = a.shape, b.shape[1]
+    (a_flag, a_leading), (b_flag, b_leading) = _layout(a), _layout(b)
+    c_leading = max(n, c.strides[0] // c.itemsize)
+    problem = cublaslt.Problem(a.dtype.name, (n, m, k), (b_flag, a_flag), (b_leading, a_leading, c_leading))
+    if cublaslt.multiply(problem, b, a, c, accumulate=accumulate):
+        return
     operand, result, factor, arithmetic = _COMPUTED_IN[a.dtype.name]
     alpha, beta = np.ones(1, factor), np.full(1, accumulate, factor)
-    # cuBLAS is column-major: what it sees of a row-major c is its transpose, the product of the transposes in turn.
-    (a_flag, a_leading), (b_flag, b_leading) = _layout(a), _layout(b)
     cublas.gemmEx(
         *(cupy.cuda.device.get_cublas_handle(), b_flag, a_flag, n, m, k, alpha.ctypes.data),
         *(b.data.ptr, operand, b_leading, a.data.ptr, operand, a_leading),
-        *(beta.ctypes.data, c.data.ptr, result, c.strides[0] // c.itemsize),
+        *(beta.ctypes.data, c.data.ptr, result, c_leading),
         *(arithmetic, cublas.CUBLAS_GEMM_DEFAULT),
     )
 

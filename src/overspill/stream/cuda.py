@@ -12,6 +12,7 @@ from overspill.kernels import gemm_cuda, integer
 from overspill.memory import ledger
 from overspill.memory.store import process
 from overspill.planning.arithmetic import Arithmetic
+from overspill.planning.footprint import landing_nbytes, landing_rows
 from overspill.planning.grid import bands, intervals
 from overspill.stream.buffers import Buffers
 from overspill.stream.device import TileShape
@@ -103,8 +104,10 @@ class CUDATileStream:
         self._begun = False
         self._finished: list[tuple[slice, cupy.cuda.Event]] = []
         self._landing: Landing | None = None
+        self._order = "C" if self._exact else gemm_cuda.fastest_order(dtype)
         self._kept = self._new_kept() if keep_on_device else None
         self._sum = self._new_sum()
+        self._leaving = None if keep_on_device or self._sum_is_tile else self._new_leaving()
         slots.join()
 
     def next_slot(self) -> int:
@@ -151,7 +154,7 @@ class CUDATileStream:
             for band, multiplied in finished:
                 self._copying.wait_event(multiplied)
                 if self._kept is not self._sum:
-                    self._kept[band] = self._rows(band)
+                    self._convert(band, self._kept[band])
             self._copying.synchronize()
         return self._kept
 
@@ -175,9 +178,22 @@ class CUDATileStream:
             total.fill(0)
         integer.add_product(a, b, total)
 
+    @property
+    def _sum_is_tile(self) -> bool:
+        """Whether the sum has the tile's type and order."""
+        return self._sum_dtype == self._dtype and self._order == "C"
+
     def _rows(self, rows: slice) -> cupy.ndarray:
-        """Rows of the sum, of a type that is yet to be cut to the tile's."""
-        return self._sum[rows] != 0 if self._dtype.kind == "b" else self._sum[rows]
+        """Rows of the tile, until the next ones are asked for."""
+        if self._leaving is None:
+            return self._sum[rows]
+        leaving = self._leaving[: rows.stop - rows.start]
+        self._convert(rows, leaving)
+        return leaving
+
+    def _convert(self, rows: slice, target: cupy.ndarray) -> None:
+        """Queue what brings rows of the sum to the tile's type and order."""
+        target[...] = self._sum[rows] != 0 if self._dtype.kind == "b" else self._sum[rows]
 
     def _new_kept(self) -> cupy.ndarray:
         """The result that stays on the device, from the memory of the stream that its users work on."""
@@ -187,9 +203,23 @@ class CUDATileStream:
         return kept
 
     def _new_sum(self) -> cupy.ndarray:
-        if self._kept is not None and self._sum_dtype == self._dtype:
+        if self._kept is not None and self._sum_is_tile:
             return self._kept
-        nbytes = self._shape.size * self._sum_dtype.itemsize
+        shape, nbytes = self._shape.actual, self._shape.size * self._sum_dtype.itemsize
+        if self._order == "C":
+            return self._new_array(shape, self._sum_dtype, nbytes)
+        return self._new_array(shape[::-1], self._sum_dtype, nbytes).T
+
+    def _new_leaving(self) -> cupy.ndarray:
+        """Where rows of the sum become rows of the tile, on their way to the host."""
+        rows, columns = self._shape.actual
+        height = landing_rows(rows, columns * self._dtype.itemsize)
+        largest_rows, largest_columns = self._shape.largest
+        nbytes = landing_nbytes(largest_rows, largest_columns * self._dtype.itemsize)
+        return self._new_array((height, columns), self._dtype, nbytes)
+
+    def _new_array(self, shape: tuple[int, int], dtype: np.dtype[Any], nbytes: int) -> cupy.ndarray:
+        """An array in a buffer of `nbytes`, which is handed back in the end."""
         buffer = self._take(nbytes)
         self._taken.append((nbytes, buffer))
-        return cupy.ndarray(self._shape.actual, self._sum_dtype, buffer)
+        return cupy.ndarray(shape, dtype, buffer)

@@ -9,7 +9,7 @@ its memory is used again.
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -35,7 +35,7 @@ Finished = Sequence[tuple[slice, cupy.cuda.Event]]
 """Rows, and the event after which they are finished on the GPU."""
 
 Rows = Callable[[slice], cupy.ndarray]
-"""What rows on the GPU hold, in C order."""
+"""Rows of the tile on the GPU, in C order; what comes after them on the stream may put others in their place."""
 
 
 class Unlocked:
@@ -98,41 +98,36 @@ class Landing:
 
     def bring(self, finished: Finished, rows: Rows, stream: cupy.cuda.Stream) -> None:
         """Copy what is `finished` on `stream`, and return once it is there."""
-        if is_locked(self.tile):
-            self._bring_straight(finished, rows, stream)
-            return
         height = landing_rows(len(self.tile), self.tile.strides[0])
+        pieces = _pieces(finished, height, stream)
+        if is_locked(self.tile):
+            self._bring_straight(pieces, rows, stream)
+            return
         buffers = [memory.empty((height, self.tile.shape[1]), self.tile.dtype) for _ in range(LANDING_BUFFERS)]
         if all(pin(buffer) for buffer in buffers):  # a cluster's are locked already
-            self._bring_through(buffers, finished, rows, stream)
+            self._bring_through(buffers, pieces, rows, stream)
         else:  # they would only be in the way
-            self._bring_straight(finished, rows, stream)
+            self._bring_straight(pieces, rows, stream)
         self._unlocked.add(self.tile)
 
-    def _bring_straight(self, finished: Finished, rows: Rows, stream: cupy.cuda.Stream) -> None:
-        kept = []
-        for piece in _pieces(finished, len(self.tile), stream):
-            kept.append(source := self._cast(rows(piece)))  # what is copied must stay until it has been
-            _copy(source, self.tile[piece], stream)
+    def _bring_straight(self, pieces: Iterable[slice], rows: Rows, stream: cupy.cuda.Stream) -> None:
+        for piece in pieces:
+            _copy(rows(piece), self.tile[piece], stream)
         stream.synchronize()
 
     def _bring_through(
-        self, buffers: Sequence[NDArray[Any]], finished: Finished, rows: Rows, stream: cupy.cuda.Stream
+        self, buffers: Sequence[NDArray[Any]], pieces: Iterable[slice], rows: Rows, stream: cupy.cuda.Stream
     ) -> None:
         coming: deque[tuple[Any, ...]] = deque()
         with ThreadPoolExecutor(THREADS, thread_name_prefix="overspill-landing") as threads:
-            for number, piece in enumerate(_pieces(finished, len(buffers[0]), stream)):
+            for number, piece in enumerate(pieces):
                 if len(coming) == len(buffers):
                     _land(threads, *coming.popleft())
-                source = self._cast(rows(piece))
-                buffered = buffers[number % len(buffers)][: len(source)]
-                _copy(source, buffered, stream)
-                coming.append((stream.record(), source, buffered, self.tile[piece]))
+                buffered = buffers[number % len(buffers)][: piece.stop - piece.start]
+                _copy(rows(piece), buffered, stream)
+                coming.append((stream.record(), buffered, self.tile[piece]))
             while coming:
                 _land(threads, *coming.popleft())
-
-    def _cast(self, rows: cupy.ndarray) -> cupy.ndarray:
-        return rows.astype(self.tile.dtype, copy=False)
 
 
 def _pieces(finished: Finished, height: int, stream: cupy.cuda.Stream) -> Iterator[slice]:
@@ -147,14 +142,8 @@ def _copy(source: cupy.ndarray, target: NDArray[Any], stream: cupy.cuda.Stream) 
     runtime.memcpyAsync(target.ctypes.data, source.data.ptr, source.nbytes, runtime.memcpyDeviceToHost, stream.ptr)
 
 
-def _land(
-    threads: ThreadPoolExecutor,
-    copied: cupy.cuda.Event,
-    source: cupy.ndarray,
-    buffered: NDArray[Any],
-    target: NDArray[Any],
-) -> None:
-    """Empty a buffer once it is filled from `source`, which is kept until then."""
+def _land(threads: ThreadPoolExecutor, copied: cupy.cuda.Event, buffered: NDArray[Any], target: NDArray[Any]) -> None:
+    """Empty a buffer once it is filled."""
     copied.synchronize()
     parts = (np.array_split(rows, THREADS) for rows in (target, buffered))
     list(threads.map(np.copyto, *parts))

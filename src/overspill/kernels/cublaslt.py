@@ -1,0 +1,195 @@
+"""Matrix products by a kernel of cuBLAS that we ask for, where it would take a slower one.
+
+`gemmEx` offers no choice, so this talks to cuBLASLt, which CuPy has loaded with cuBLAS but does not wrap:
+https://docs.nvidia.com/cuda/cublas/#using-the-cublaslt-api. Its numbers are those of ``cublasLt.h``.
+"""
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any
+
+import cupy
+import numpy as np
+from cupy.cuda import cublas, runtime
+
+KERNELS = {"float64": (20, 3), "float32": (23, 31)}
+"""Of each element type, what a group of threads makes in the kernel that we ask for, and how it loads what it needs for
+that: 128 × 128 elements, from three buffers of 16 along K, and 128 × 256. cuBLAS proposes the former for some sizes and
+not for others, but with all of them an H200 is fastest at it: the larger the part, the less is read for it, and the
+power for that multiplies instead (`benchmarks/gemm_blocks_gpu.py`)."""
+
+MEASURED_ON = "90"
+"""The compute capability, of Hopper, that this holds for: cuBLAS has other kernels for others."""
+
+LEAST_SIZE = 4096**2
+"""Elements of a result that keep all of an H200 busy with such parts."""
+
+ALIGNED_NBYTES = 16
+"""Of which addresses are a multiple: these kernels load so much at once."""
+
+_TYPES = {
+    "float32": (runtime.CUDA_R_32F, cublas.CUBLAS_COMPUTE_32F),
+    "float64": (runtime.CUDA_R_64F, cublas.CUBLAS_COMPUTE_64F),
+}
+"""Of each element type: its name, and that of what it is computed in."""
+
+_TRANSPOSED = 3, 4
+"""CUBLASLT_MATMUL_DESC_TRANSA and _TRANSB."""
+
+_MIN_ALIGNMENT = 5, 6, 7, 8
+"""CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, _B_, _C_ and _D_."""
+
+_TILE, _STAGES = 1, 6
+"""CUBLASLT_ALGO_CONFIG_TILE_ID and _STAGES_ID."""
+
+_PROPOSALS = 16
+"""Kernels that cuBLAS is asked for, of which one will do: it may turn ours down with what else another comes with."""
+
+
+class _Algorithm(ctypes.Structure):
+    _fields_ = (("data", ctypes.c_uint64 * 8),)
+
+
+class _Proposal(ctypes.Structure):
+    _fields_ = (
+        ("algorithm", _Algorithm),
+        ("workspace_nbytes", ctypes.c_size_t),
+        ("status", ctypes.c_int),
+        ("waves", ctypes.c_float),
+        ("reserved", ctypes.c_int * 4),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A product as cuBLAS sees it, of matrices whose columns are each in one piece.
+
+    Attributes
+    ----------
+    dtype
+        Of all three matrices.
+    sizes
+        Rows and columns of the result, and what is added up.
+    transposed
+        Whether each operand lies transposed: cuBLAS's flags.
+    leading
+        Elements from one column to the next, of the operands and the result.
+    """
+
+    dtype: str
+    sizes: tuple[int, int, int]
+    transposed: tuple[int, int]
+    leading: tuple[int, int, int]
+
+
+def multiply(problem: Problem, x: Any, y: Any, out: Any, *, accumulate: bool) -> bool:
+    """Queue ``out = x @ y`` on the current stream, or ``out += x @ y`` with `accumulate`.
+
+    Returns
+    -------
+    bool
+        False if there is no kernel to ask for: then nothing is queued, and cuBLAS is to choose.
+    """
+    addresses = [array.data.ptr for array in (x, y, out)]
+    m, n, _ = problem.sizes
+    if problem.dtype not in KERNELS or m * n < LEAST_SIZE or any(address % ALIGNED_NBYTES for address in addresses):
+        return False
+    algorithm = _algorithm(problem, KERNELS[problem.dtype], cupy.cuda.Device().compute_capability)
+    if algorithm is None:
+        return False
+    factors = np.ones(1, problem.dtype), np.full(1, accumulate, problem.dtype)
+    alpha, beta, x_at, y_at, out_at = map(ctypes.c_void_p, (*(factor.ctypes.data for factor in factors), *addresses))
+    with _described(problem) as (operation, of_x, of_y, of_out):
+        status = _library().cublasLtMatmul(
+            *(_handle(), operation, alpha, x_at, of_x, y_at, of_y, beta, out_at, of_out, out_at, of_out),
+            *(ctypes.byref(algorithm), None, ctypes.c_size_t(0)),
+            ctypes.c_void_p(cupy.cuda.get_current_stream().ptr),
+        )
+    _check(status)
+    return True
+
+
+@lru_cache(maxsize=1024)
+def _algorithm(problem: Problem, kernel: tuple[int, int], capability: str) -> _Algorithm | None:
+    """One that cuBLAS proposes for a problem, but with that `kernel`; None where it has no such one."""
+    library, itemsize = _library(), np.dtype(problem.dtype).itemsize
+    if library is None or capability != MEASURED_ON or any(x * itemsize % ALIGNED_NBYTES for x in problem.leading):
+        return None
+    proposals, found = (_Proposal * _PROPOSALS)(), ctypes.c_int()
+    with _described(problem) as (operation, x, y, out), _preference() as preference:
+        about = _handle(), operation, x, y, out, out
+        if library.cublasLtMatmulAlgoGetHeuristic(*about, preference, _PROPOSALS, proposals, ctypes.byref(found)):
+            return None
+        for proposal in proposals[: found.value]:
+            algorithm: _Algorithm = proposal.algorithm
+            for attribute, value in zip((_TILE, _STAGES), kernel, strict=True):
+                _set(library.cublasLtMatmulAlgoConfigSetAttribute, ctypes.byref(algorithm), attribute, value)
+            checked = _Proposal()
+            failed = library.cublasLtMatmulAlgoCheck(*about, ctypes.byref(algorithm), ctypes.byref(checked))
+            if not failed and not checked.workspace_nbytes:
+                return algorithm
+    return None
+
+
+@contextmanager
+def _described(problem: Problem) -> Iterator[tuple[ctypes.c_void_p, ...]]:
+    """What cuBLASLt wants to be told of a product: the operation, both operands, the result."""
+    library = _library()
+    kind, arithmetic = _TYPES[problem.dtype]
+    m, n, k = problem.sizes
+    shapes = [(k, m) if problem.transposed[0] else (m, k), (n, k) if problem.transposed[1] else (k, n), (m, n)]
+    with ExitStack() as stack:
+        operation = _made(stack, "MatmulDesc", arithmetic, kind)
+        for attribute, flag in zip(_TRANSPOSED, problem.transposed, strict=True):
+            _set(library.cublasLtMatmulDescSetAttribute, operation, attribute, flag)
+        layouts = [
+            _made(stack, "MatrixLayout", kind, ctypes.c_uint64(rows), ctypes.c_uint64(columns), ctypes.c_int64(leading))
+            for (rows, columns), leading in zip(shapes, problem.leading, strict=True)
+        ]
+        yield operation, *layouts
+
+
+@contextmanager
+def _preference() -> Iterator[ctypes.c_void_p]:
+    """No workspace, and addresses that need not be multiples of more than `ALIGNED_NBYTES`."""
+    with ExitStack() as stack:
+        preference = _made(stack, "MatmulPreference")
+        for attribute in _MIN_ALIGNMENT:
+            _set(_library().cublasLtMatmulPreferenceSetAttribute, preference, attribute, ALIGNED_NBYTES)
+        yield preference
+
+
+def _made(stack: ExitStack, kind: str, *arguments: Any) -> ctypes.c_void_p:
+    """A descriptor of cuBLASLt, until the end of the stack."""
+    library, descriptor = _library(), ctypes.c_void_p()
+    _check(getattr(library, f"cublasLt{kind}Create")(ctypes.byref(descriptor), *arguments))
+    stack.callback(getattr(library, f"cublasLt{kind}Destroy"), descriptor)
+    return descriptor
+
+
+def _set(setter: Any, what: Any, attribute: int, value: int) -> None:
+    number = ctypes.c_uint32(value)
+    _check(setter(what, attribute, ctypes.byref(number), ctypes.c_size_t(ctypes.sizeof(number))))
+
+
+def _check(status: int) -> None:
+    if status:
+        raise RuntimeError(f"cuBLASLt failed with status {status}")
+
+
+def _handle() -> ctypes.c_void_p:
+    """Handle of this thread on its GPU: those of cuBLAS are handles of cuBLASLt, too."""
+    return ctypes.c_void_p(cupy.cuda.device.get_cublas_handle())
+
+
+@cache
+def _library() -> Any:
+    """That which cuBLAS has loaded; None if it goes by another name."""
+    major = cublas.getVersion(cupy.cuda.device.get_cublas_handle()) // 10000
+    try:
+        return ctypes.CDLL(f"libcublasLt.so.{major}")
+    except OSError:
+        return None
