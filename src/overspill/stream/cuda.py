@@ -55,9 +55,9 @@ class CUDA:
         self.link.let_others(nbytes, lambda: self.slots.multiplied_all)
 
     def take_stream(self) -> cupy.cuda.Stream:
-        """A stream that nothing else uses."""
+        """A stream that nothing else uses, whose kernels need not wait until a product lets them in between."""
         with self._lock:
-            return self._copying.pop() if self._copying else cupy.cuda.Stream(non_blocking=True)
+            return self._copying.pop() if self._copying else cupy.cuda.Stream(non_blocking=True, priority=-1)
 
     def give_stream(self, stream: cupy.cuda.Stream) -> None:
         """Hand an idle stream back."""
