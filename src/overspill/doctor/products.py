@@ -50,7 +50,8 @@ def multiplying(effort: Effort, *, side: Literal["numpy", "cupy"], dtype: str) -
     stream = device(side).open(TileShape((n, n), (n, n), n), dtype, cost, keep_on_device=True, in_turn=False)
     try:
         x = _matrix(n, dtype, side)
-        a, b = (stream.upload(operand, 0, [Part(x, 0, 0)], (n, n)) for operand in (0, 1))
+        a = stream.upload(0, 0, [Part(x, 0, 0)], (n, n))
+        b = stream.upload(1, 0, [Part(x.T, 0, 0)], (n, n))  # as chunks of B lie
         at_a_time = 1
 
         def step() -> float:

@@ -5,6 +5,7 @@ https://docs.nvidia.com/cuda/cublas/#using-the-cublaslt-api. Its numbers are tho
 """
 
 import ctypes
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ KERNELS = {"float64": (20, 3), "float32": (23, 31)}
 that: 128 × 128 elements, from three buffers of 16 along K, and 128 × 256. cuBLAS proposes the former for some sizes and
 not for others, but with all of them an H200 is fastest at it: the larger the part, the less is read for it, and the
 power for that multiplies instead (`benchmarks/gemm_blocks_gpu.py`)."""
+
+SLOWER = (("float32", (1, 0)),)
+"""Types and layouts of operands (`Problem.transposed`) for which cuBLAS chooses better: by 4 % in a run without a file."""
 
 MEASURED_ON = "90"
 """The compute capability, of Hopper, that this holds for: cuBLAS has other kernels for others."""
@@ -93,11 +97,13 @@ def multiply(problem: Problem, x: Any, y: Any, out: Any, *, accumulate: bool) ->
     bool
         False if there is no kernel to ask for: then nothing is queued, and cuBLAS is to choose.
     """
-    addresses = [array.data.ptr for array in (x, y, out)]
-    m, n, _ = problem.sizes
-    if problem.dtype not in KERNELS or m * n < LEAST_SIZE or any(address % ALIGNED_NBYTES for address in addresses):
+    kernel = KERNELS.get(problem.dtype)
+    if kernel is None or (problem.dtype, problem.transposed) in SLOWER or math.prod(problem.sizes[:2]) < LEAST_SIZE:
         return False
-    algorithm = _algorithm(problem, KERNELS[problem.dtype], cupy.cuda.Device().compute_capability)
+    addresses = [array.data.ptr for array in (x, y, out)]
+    if any(address % ALIGNED_NBYTES for address in addresses):
+        return False
+    algorithm = _algorithm(problem, kernel, cupy.cuda.Device().compute_capability)
     if algorithm is None:
         return False
     factors = np.ones(1, problem.dtype), np.full(1, accumulate, problem.dtype)
