@@ -42,6 +42,8 @@ class Headline:
 HEADLINES = (
     Headline("product of 49152 × 49152, float64, on the host, 8 GiB of the GPU", "matmul_gpu_1_one", "one"),
     Headline("the same, all in GPU memory", "matmul_gpu_1_device", "device"),
+    Headline("product of 49152 × 49152, float64, on the host", "matmul_gpu_2_host", "host"),
+    Headline("the same, all in GPU memory", "matmul_gpu_2_device", "device"),
     Headline("product of 65536 × 65536, float64, on the host", "matmul_gpu_4_host", "host"),
     Headline("the same, all in GPU memory", "matmul_gpu_4_device", "device"),
     Headline("product of 98304 × 98304, on the host, 8 GiB of each GPU", "matmul_gpu_4_large", "large"),

@@ -23,7 +23,7 @@ not for others, but with all of them an H200 is fastest at it: the larger the pa
 power for that multiplies instead (`benchmarks/gemm_blocks_gpu.py`)."""
 
 SLOWER = (("float32", (1, 0)),)
-"""Types and layouts of operands (`Problem.transposed`) for which cuBLAS chooses better: by 4 % in a run without a file."""
+"""Types and layouts of operands (`Problem.transposed`) for which cuBLAS chooses better: 4 % in a run without a file."""
 
 MEASURED_ON = "90"
 """The compute capability, of Hopper, that this holds for: cuBLAS has other kernels for others."""
