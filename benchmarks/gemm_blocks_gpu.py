@@ -36,10 +36,10 @@ from overspill.stream.product import TileTask, multiply_tile
 CHUNK = 8192
 """Rows, and columns, of chunks, and the width of panels."""
 
-SIDES = {"in one piece": None} | {f"blocks of {side}": side for side in (16384, 8192, 4096)}
+SIDES = {"in one piece": None} | {f"blocks of {side}": side for side in (16384, 8192, 6144, 4096)}
 """Rows, and columns, of the blocks that results are made in."""
 
-LEFT_TO_CUBLAS = "blocks of 8192, kernels left to cuBLAS", "blocks of 8192, kernels left to cuBLAS, row by row"
+LEFT_TO_CUBLAS = "kernels left to cuBLAS", "kernels left to cuBLAS, row by row, in blocks of 8192"
 """What makes results without asking for a kernel, and without their columns in one piece either."""
 
 TILES = {
@@ -121,8 +121,9 @@ def by_blocks(dtype: str, settled: Ways) -> dict[str, Ways]:
         for name, side in SIDES.items()
     }
     if dtype in settled.kernels:
-        left = replace(settled, sides={dtype: 8192}, kernels={})
-        ways |= zip(LEFT_TO_CUBLAS, (left, replace(left, column_major=())), strict=True)
+        left = replace(settled, kernels={})
+        by_rows = replace(left, column_major=(), sides={dtype: 8192})
+        ways |= zip(LEFT_TO_CUBLAS, (left, by_rows), strict=True)
     return ways
 
 

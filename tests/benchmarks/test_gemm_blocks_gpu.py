@@ -20,7 +20,7 @@ def test_contenders_differ_as_they_say(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(blocks, "CHUNK", 256)
     monkeypatch.setattr(blocks, "FIRST_PANEL", 64)
     monkeypatch.setattr(blocks, "TILES", {"float64": (512, 768, 512), "complex64": (256, 512, 256)})
-    monkeypatch.setattr(gemm_cuda, "BLOCK_SIDE", {"float64": 8192})
+    monkeypatch.setattr(gemm_cuda, "BLOCK_SIDE", {"float64": 16384})
     monkeypatch.setattr(gemm_cuda, "COLUMN_MAJOR", gemm_cuda.COLUMN_MAJOR)
     monkeypatch.setattr(cublaslt, "KERNELS", cublaslt.KERNELS)
     monkeypatch.setattr(upload_cuda, "LEAST_SIDES", {"float64": 200})
@@ -46,15 +46,15 @@ def test_contenders_differ_as_they_say(monkeypatch: pytest.MonkeyPatch, tmp_path
         work: [name for name in found["seconds"] if name.startswith("overspill")] for work, found in outcomes.items()
     }
     assert ours == {
-        "host, float64": ["overspill, blocks of 8192"],
+        "host, float64": ["overspill, blocks of 16384"],
         "device, float64": ["overspill"],
         "host, complex64": ["overspill, in one piece"],
     }
     assert all(len(times) == 2 for found in outcomes.values() for times in found["seconds"].values())
-    sides = None, 16384, 8192, 4096
+    sides = None, 16384, 8192, 6144, 4096
     assert ways == {
         *(("float64", side, True, True) for side in sides),
-        ("float64", 8192, False, True),
+        ("float64", 16384, False, True),
         ("float64", 8192, False, False),
         *(("complex64", side, True, False) for side in sides),
     }

@@ -69,9 +69,9 @@ def test_the_one_that_is_to_begin_does_though_a_chunk_of_it_is_elsewhere(workers
         if task["key"][0] == c.name:
             (start,) = (one["start"] for one in task["startstops"] if one["action"] == "compute")
             begun[task["worker"]].append((start, task["key"][1:]))
-    assert {address: min(tiles)[1] for address, tiles in begun.items()} == {
-        address: (2, column) for column, address in enumerate(owners)
-    }
+    for column, address in enumerate(owners):
+        # Two threads begin at once, and either may be the one that gets to look at the clock first.
+        assert (2, column) in {tile for _, tile in sorted(begun[address])[:2]}
 
 
 def product(follow: Callable[[da.Array], da.Array] = lambda c: c) -> tuple[dict[Any, TaskState], Any, Any]:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cases import cuts
-from overspill.planning.grid import bands, bounds, cover, cut, even, group, intervals
+from overspill.planning.grid import BAND_STEP, bands, bounds, cover, cut, even, group, intervals
 
 
 @given(cuts(), st.data())
@@ -62,17 +62,19 @@ def test_a_cut_counts_the_chunks_that_its_tiles_touch(sizes: tuple[int, ...], da
 
 
 @given(st.integers(1, 10**5), st.integers(1, 10**5), st.integers(1, 10**6))
-def test_bands_are_of_so_many_elements_or_a_row_and_the_last_is_no_larger_than_others(
+def test_bands_are_of_so_many_elements_or_one_step_and_the_last_is_no_larger_than_others(
     rows: int, columns: int, elements: int
 ) -> None:
     heights = bands(rows, columns, elements)
     assert sum(heights) == rows
     assert min(heights) > 0
-    assert max(heights) * columns <= max(elements, columns)
+    assert max(heights) * columns <= max(elements, columns * BAND_STEP)
     assert heights[-1] == min(heights)
+    assert not any(height % BAND_STEP for height in heights[:-1])
 
 
 def test_what_goes_down_at_last_is_little() -> None:
     assert bands(8192, 8192) == (4096, 2048, 1024, 1024)
     assert bands(16384, 16384) == (4096, 4096, 4096, 2048, 1024, 512, 512)
+    assert bands(12500, 12500) == (4224, 4224, 2048, 1024, 512, 468)
     assert bands(1, 2**30) == (1,)

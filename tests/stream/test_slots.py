@@ -16,7 +16,7 @@ import overspill as osp
 from cases import assert_product, matrix
 from overspill.memory import ledger
 from overspill.planning.arithmetic import arithmetic
-from overspill.planning.footprint import landing_nbytes
+from overspill.planning.footprint import piece_nbytes
 from overspill.stream import turn
 from overspill.stream.device import SLOTS, TileShape, device
 from overspill.stream.strip import Part
@@ -57,8 +57,30 @@ def test_they_are_of_all_tasks_or_of_each(in_turn: bool, pairs: int) -> None:
     for stream in streams:
         stream.close()
     panels_nbytes, tile_nbytes = 8 * SLOTS * K * 2 * M, 8 * M * M
-    tiles_nbytes = 2 * (tile_nbytes + landing_nbytes(M, 8 * M))
+    tiles_nbytes = 2 * (tile_nbytes + piece_nbytes(M, 8 * M))
     assert ledger.snapshot()["peak_device_nbytes"] - before == tiles_nbytes + pairs * panels_nbytes
+
+
+def test_a_task_that_cannot_begin_leaves_what_it_has_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    from overspill.stream import cuda
+
+    where, taken = device("cupy"), list[int]()
+    shape, per_element = TileShape((M, N), (M, N), K), arithmetic("float64", "cuda")
+    take = cuda.CUDA.take
+
+    def once(*arguments: Any) -> Any:
+        taken.append(arguments[-1])
+        if len(taken) == 2:
+            raise MemoryError("there is no second buffer")
+        return take(*arguments)
+
+    where.buffers._clear()
+    streams = len(where._copying)
+    monkeypatch.setattr(cuda.CUDA, "take", once)
+    with pytest.raises(MemoryError, match="no second buffer"):
+        where.open(shape, "float64", per_element, keep_on_device=False, in_turn=True)
+    assert {nbytes: len(idle) for nbytes, idle in where.buffers._idle.items() if idle} == {taken[0]: 1}
+    assert len(where._copying) == max(1, streams)
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -31,8 +31,8 @@ SCALE = 0.01
 """Of the numbers: thousands of products add up to what float16 still holds."""
 
 BATCH_S = 0.1
-"""Products that a GPU does in less time are queued, as many as take this long, before it is waited for: its tile is put
-in order in the end, which is little of it then, and happens beside the next tile's product otherwise."""
+"""Products that a GPU does in less time are queued, as many as take this long, before it is waited for. Then the output
+tile is put in order, which is in the time, and happens beside the next tile's product otherwise."""
 
 
 def probes(side: Literal["numpy", "cupy"]) -> list[Probe]:

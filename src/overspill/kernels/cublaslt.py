@@ -17,16 +17,20 @@ import numpy as np
 from cupy.cuda import cublas, runtime
 
 KERNELS = {"float64": (20, 3), "float32": (23, 31)}
-"""Of each element type, what a group of threads makes in the kernel that we ask for, and how it loads what it needs for
-that: 128 × 128 elements, from three buffers of 16 along K, and 128 × 256. cuBLAS proposes the former for some sizes and
-not for others, but with all of them an H200 is fastest at it: the larger the part, the less is read for it, and the
-power for that multiplies instead (`benchmarks/gemm_blocks_gpu.py`)."""
+"""Of each element type the tile and the stages of the kernel that we ask for: CUBLASLT_MATMUL_TILE_128x128 with
+_STAGES_16x3, and _TILE_128x256 with _STAGES_8x3.
+
+cuBLAS proposes the former for some sizes and not for others, but with all of them an H200 is fastest at it: the larger
+the tile of a group of threads, the less is read for it, and the power for that multiplies instead. In runs without a
+file float64 was 4 to 6 % faster than by what cuBLAS chose, float32 8 %; `benchmarks/gemm_blocks_gpu.py` compares them.
+"""
 
 SLOWER = (("float32", (1, 0)),)
 """Types and layouts of operands (`Problem.transposed`) for which cuBLAS chooses better: 4 % in a run without a file."""
 
 MEASURED_ON = "90"
-"""The compute capability, of Hopper, that this holds for: cuBLAS has other kernels for others."""
+"""The compute capability, of Hopper, that is asked so: it was measured on an H200, and cuBLAS has other kernels for
+others."""
 
 LEAST_SIZE = 4096**2
 """Elements of a result that keep all of an H200 busy with such parts."""
@@ -95,7 +99,7 @@ def multiply(problem: Problem, x: Any, y: Any, out: Any, *, accumulate: bool) ->
     Returns
     -------
     bool
-        False if there is no kernel to ask for: then nothing is queued, and cuBLAS is to choose.
+        False if there is no kernel to ask for, or it is refused: then nothing is queued, and cuBLAS is to choose.
     """
     kernel = KERNELS.get(problem.dtype)
     if kernel is None or (problem.dtype, problem.transposed) in SLOWER or math.prod(problem.sizes[:2]) < LEAST_SIZE:
@@ -109,13 +113,12 @@ def multiply(problem: Problem, x: Any, y: Any, out: Any, *, accumulate: bool) ->
     factors = np.ones(1, problem.dtype), np.full(1, accumulate, problem.dtype)
     alpha, beta, x_at, y_at, out_at = map(ctypes.c_void_p, (*(factor.ctypes.data for factor in factors), *addresses))
     with _described(problem) as (operation, of_x, of_y, of_out):
-        status = _library().cublasLtMatmul(
+        refused = _library().cublasLtMatmul(
             *(_handle(), operation, alpha, x_at, of_x, y_at, of_y, beta, out_at, of_out, out_at, of_out),
             *(ctypes.byref(algorithm), None, ctypes.c_size_t(0)),
             ctypes.c_void_p(cupy.cuda.get_current_stream().ptr),
         )
-    _check(status)
-    return True
+    return not refused
 
 
 @lru_cache(maxsize=1024)
@@ -131,11 +134,11 @@ def _algorithm(problem: Problem, kernel: tuple[int, int], capability: str) -> _A
             return None
         for proposal in proposals[: found.value]:
             algorithm: _Algorithm = proposal.algorithm
+            ours, checked, refused = ctypes.byref(algorithm), _Proposal(), proposal.status
             for attribute, value in zip((_TILE, _STAGES), kernel, strict=True):
-                _set(library.cublasLtMatmulAlgoConfigSetAttribute, ctypes.byref(algorithm), attribute, value)
-            checked = _Proposal()
-            failed = library.cublasLtMatmulAlgoCheck(*about, ctypes.byref(algorithm), ctypes.byref(checked))
-            if not failed and not checked.workspace_nbytes:
+                refused = refused or _set(library.cublasLtMatmulAlgoConfigSetAttribute, ours, attribute, value)
+            refused = refused or library.cublasLtMatmulAlgoCheck(*about, ours, ctypes.byref(checked))
+            if not refused and not checked.workspace_nbytes:
                 return algorithm
     return None
 
@@ -150,7 +153,7 @@ def _described(problem: Problem) -> Iterator[tuple[ctypes.c_void_p, ...]]:
     with ExitStack() as stack:
         operation = _made(stack, "MatmulDesc", arithmetic, kind)
         for attribute, flag in zip(_TRANSPOSED, problem.transposed, strict=True):
-            _set(library.cublasLtMatmulDescSetAttribute, operation, attribute, flag)
+            _check(_set(library.cublasLtMatmulDescSetAttribute, operation, attribute, flag))
         layouts = [
             _made(stack, "MatrixLayout", kind, ctypes.c_uint64(rows), ctypes.c_uint64(columns), ctypes.c_int64(leading))
             for (rows, columns), leading in zip(shapes, problem.leading, strict=True)
@@ -164,7 +167,7 @@ def _preference() -> Iterator[ctypes.c_void_p]:
     with ExitStack() as stack:
         preference = _made(stack, "MatmulPreference")
         for attribute in _MIN_ALIGNMENT:
-            _set(_library().cublasLtMatmulPreferenceSetAttribute, preference, attribute, ALIGNED_NBYTES)
+            _check(_set(_library().cublasLtMatmulPreferenceSetAttribute, preference, attribute, ALIGNED_NBYTES))
         yield preference
 
 
@@ -176,9 +179,10 @@ def _made(stack: ExitStack, kind: str, *arguments: Any) -> ctypes.c_void_p:
     return descriptor
 
 
-def _set(setter: Any, what: Any, attribute: int, value: int) -> None:
+def _set(setter: Any, what: Any, attribute: int, value: int) -> int:
+    """Set an attribute of 4 bytes; the status."""
     number = ctypes.c_uint32(value)
-    _check(setter(what, attribute, ctypes.byref(number), ctypes.c_size_t(ctypes.sizeof(number))))
+    return int(setter(what, attribute, ctypes.byref(number), ctypes.c_size_t(ctypes.sizeof(number))))
 
 
 def _check(status: int) -> None:

@@ -111,14 +111,15 @@ class Space:
     def device_nbytes(self, width: int) -> int:
         """Device buffers on one GPU: its tasks' output tiles, two pairs of panels, and what the product itself needs.
 
-        Rows of a tile that lies otherwise on the GPU than on the host are put in order before they go down.
+        A piece of a tile is put in order, or cut to its type, before it goes down: counted of all types and tiles,
+        though some lie as they are wanted, or stay.
 
         Tasks that find their operands in memory have them go up in turn, through the same buffers. Where one meets a
         task of another product, both take their own tiles, and panels too if that other one makes its operands.
         """
         threads = self.resources.threads
         pairs = 1 if self.hold_a and self.hold_b else threads
-        leaving = landing_nbytes(self.rows.largest, self.columns.largest * self.per_element.itemsize)
+        leaving = piece_nbytes(self.rows.largest, self.columns.largest * self.per_element.itemsize)
         tiles = threads * (self.tile * self.per_element.tile_itemsize + leaving)
         return tiles + pairs * width * self._per_width()
 
@@ -203,8 +204,8 @@ def tiles_nbytes(nbytes: int, count: int) -> int:
     return nbytes + min(2 * PAGESIZE * count, nbytes // 8)
 
 
-def landing_nbytes(rows: int, row_nbytes: int) -> int:
-    """Most bytes of so many rows, or of a smaller tile, that come down from a GPU at a time: one row at least."""
+def piece_nbytes(rows: int, row_nbytes: int) -> int:
+    """Most bytes of a tile of so many rows, or a smaller one, that come down from a GPU at a time; a row at least."""
     at_most = min(LANDING_NBYTES, rows * row_nbytes // LANDING_SHARE)
     return max(row_nbytes, at_most // LANDING_BUFFERS)
 
@@ -217,7 +218,7 @@ def landing_rows(rows: int, row_nbytes: int) -> int:
     >>> landing_rows(2**14, 2**17), landing_rows(100, 2**10), landing_rows(4, 2**27)
     (512, 6, 1)
     """
-    return landing_nbytes(rows, row_nbytes) // row_nbytes
+    return piece_nbytes(rows, row_nbytes) // row_nbytes
 
 
 def making_nbytes(operand: Operand, itemsize: int) -> int:

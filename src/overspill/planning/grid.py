@@ -8,6 +8,9 @@ from itertools import accumulate, pairwise
 BAND_ELEMENTS = 2**26
 """Of a tile, that its last product makes at a time: bands of less leave parts of a large GPU idle."""
 
+BAND_STEP = 128
+"""Rows, or a multiple of them, after which bands end: what cuBLAS gives to one group of threads, and aligned memory."""
+
 LAST_HALVINGS = 3
 """Times that the last of them is halved: four GPUs that share their links bring a whole one away in 0.02 s."""
 
@@ -120,17 +123,20 @@ def even(size: int, limit: int) -> tuple[int, ...]:
 def bands(rows: int, columns: int, elements: int = BAND_ELEMENTS) -> tuple[int, ...]:
     """Heights of bands of at most `elements`, ever smaller in the end: nobody works while the last is brought away.
 
+    Each but the last is a multiple of `BAND_STEP`, and one such step is not cut.
+
     Examples
     --------
-    >>> bands(1000, 10, 4000), bands(100, 10, 4000)
-    ((250, 250, 250, 125, 63, 31, 31), (50, 25, 13, 12))
+    >>> bands(3000, 1000, 1_000_000), bands(100, 10, 400)
+    ((768, 768, 768, 384, 256, 56), (100,))
     """
-    *heights, last = even(rows, max(1, elements // columns))
+    *heights, last = even(-(-rows // BAND_STEP), max(1, elements // (BAND_STEP * columns)))
     for _ in range(LAST_HALVINGS):
         if last > 1:
             heights.append(last - last // 2)
             last //= 2
-    return (*heights, last)
+    ends = accumulate(BAND_STEP * steps for steps in heights)
+    return tuple(stop - start for start, stop in pairwise((0, *ends, rows)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from overspill.kernels import gemm_cuda, integer
 from overspill.memory import ledger
 from overspill.memory.store import process
 from overspill.planning.arithmetic import Arithmetic
-from overspill.planning.footprint import landing_nbytes, landing_rows
+from overspill.planning.footprint import piece_nbytes
 from overspill.planning.grid import bands, intervals
 from overspill.stream.buffers import Buffers
 from overspill.stream.device import TileShape
@@ -105,9 +105,13 @@ class CUDATileStream:
         self._finished: list[tuple[slice, cupy.cuda.Event]] = []
         self._landing: Landing | None = None
         self._order = "C" if self._exact else gemm_cuda.fastest_order(dtype)
-        self._kept = self._new_kept() if keep_on_device else None
-        self._sum = self._new_sum()
-        self._leaving = None if keep_on_device or self._sum_is_tile else self._new_leaving()
+        try:
+            self._kept = self._new_kept() if keep_on_device else None
+            self._sum = self._new_sum()
+            self._leaving = None if keep_on_device or self._sum_is_tile else self._new_leaving()
+        except BaseException:
+            self._hand_back()
+            raise
         slots.join()
 
     def next_slot(self) -> int:
@@ -162,12 +166,16 @@ class CUDATileStream:
         """Wait for what is queued, and hand buffers and streams back."""
         self._copying.synchronize()
         self._multiplied.synchronize()
-        self._device.give_stream(self._copying)
         self._slots.leave()
-        while self._taken:
-            self._device.buffers.give(*self._taken.pop())
+        self._hand_back()
         self._uploads.clear()
         self._device.unlocked.lock()
+
+    def _hand_back(self) -> None:
+        """Let others have the stream and the buffers."""
+        self._device.give_stream(self._copying)
+        while self._taken:
+            self._device.buffers.give(*self._taken.pop())
 
     def _add(self, a: cupy.ndarray, b: cupy.ndarray, total: cupy.ndarray, *, accumulate: bool) -> None:
         """Queue ``a @ b`` for a part of the sum."""
@@ -184,10 +192,10 @@ class CUDATileStream:
         return self._sum_dtype == self._dtype and self._order == "C"
 
     def _rows(self, rows: slice) -> cupy.ndarray:
-        """Rows of the tile, until the next ones are asked for."""
+        """Rows of the tile, until the next ones are asked for: no more than `piece_nbytes`."""
         if self._leaving is None:
             return self._sum[rows]
-        leaving = self._leaving[: rows.stop - rows.start]
+        leaving = cupy.ndarray((rows.stop - rows.start, self._shape.actual[1]), self._dtype, self._leaving)
         self._convert(rows, leaving)
         return leaving
 
@@ -205,21 +213,18 @@ class CUDATileStream:
     def _new_sum(self) -> cupy.ndarray:
         if self._kept is not None and self._sum_is_tile:
             return self._kept
-        shape, nbytes = self._shape.actual, self._shape.size * self._sum_dtype.itemsize
+        shape, buffer = self._shape.actual, self._buffer(self._shape.size * self._sum_dtype.itemsize)
         if self._order == "C":
-            return self._new_array(shape, self._sum_dtype, nbytes)
-        return self._new_array(shape[::-1], self._sum_dtype, nbytes).T
+            return cupy.ndarray(shape, self._sum_dtype, buffer)
+        return cupy.ndarray(shape[::-1], self._sum_dtype, buffer).T
 
-    def _new_leaving(self) -> cupy.ndarray:
+    def _new_leaving(self) -> cupy.cuda.MemoryPointer:
         """Where rows of the sum become rows of the tile, on their way to the host."""
-        rows, columns = self._shape.actual
-        height = landing_rows(rows, columns * self._dtype.itemsize)
-        largest_rows, largest_columns = self._shape.largest
-        nbytes = landing_nbytes(largest_rows, largest_columns * self._dtype.itemsize)
-        return self._new_array((height, columns), self._dtype, nbytes)
+        rows, columns = self._shape.largest
+        return self._buffer(piece_nbytes(rows, columns * self._dtype.itemsize))
 
-    def _new_array(self, shape: tuple[int, int], dtype: np.dtype[Any], nbytes: int) -> cupy.ndarray:
-        """An array in a buffer of `nbytes`, which is handed back in the end."""
+    def _buffer(self, nbytes: int) -> cupy.cuda.MemoryPointer:
+        """A buffer that is handed back in the end."""
         buffer = self._take(nbytes)
         self._taken.append((nbytes, buffer))
-        return cupy.ndarray(shape, dtype, buffer)
+        return buffer
