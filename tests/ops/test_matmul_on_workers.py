@@ -1,13 +1,15 @@
 """`matmul` on two worker processes."""
 
 import os
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import pytest
-from distributed import wait
+from distributed import get_task_stream, wait
 
 import overspill as osp
 from cases import assert_product, matrix, random_array
@@ -19,6 +21,16 @@ from overspill.planning.arithmetic import SUPPORTED
 def measured(cluster: Cluster) -> list[dict[str, int]]:
     """The workers' ledgers."""
     return list(cluster.client.run(ledger.snapshot).values())
+
+
+def busy(tasks: Iterable[dict[str, Any]]) -> Counter[str]:
+    """Seconds that each worker computed."""
+    seconds: Counter[str] = Counter()
+    for task in tasks:
+        for one in task["startstops"]:
+            if one["action"] == "compute":
+                seconds[task["worker"]] += one["stop"] - one["start"]
+    return seconds
 
 
 @pytest.fixture
@@ -49,12 +61,13 @@ def test_tiles_spread_evenly_and_are_counted_as_planned(workers: Cluster, memory
     c = osp.matmul(a, b, memory=memory, chunks=400)
     plan = osp.plan(c).products[0]
     assert (plan.recomputed_nbytes > 0) == (memory is not None)
-    total = c.sum().compute()
-    assert total == pytest.approx((a.sum(axis=0) @ b.sum(axis=1)).compute())
+    with get_task_stream(workers.client) as stream:
+        total = c.sum().compute()
     snapshots = measured(workers)
-    tasks = [found["tasks"] for found in snapshots]
-    assert sum(tasks) == plan.tasks == 24
-    assert max(tasks) <= 2 * min(tasks), tasks  # as even as two cores are alike: a busy one rightly gets fewer
+    assert total == pytest.approx((a.sum(axis=0) @ b.sum(axis=1)).compute())
+    assert sum(found["tasks"] for found in snapshots) == plan.tasks == 24
+    busy_s = busy(stream.data)  # a core that others use too rightly gets fewer tasks, which take longer
+    assert len(busy_s) == 2 and max(busy_s.values()) <= 1.5 * min(busy_s.values()), busy_s
     counted = ledger.total(snapshots)
     for name in ("flop", "uploaded_nbytes", "downloaded_nbytes", "read_nbytes", "recomputed_nbytes"):
         assert counted[name] == getattr(plan, name), name
