@@ -33,7 +33,7 @@ MEASURED_ON = "90"
 others."""
 
 LEAST_SIZE = 4096**2
-"""Elements of a result that keep all of an H200 busy with such parts."""
+"""Elements of a result that keep all of an H200 busy with such tiles."""
 
 ALIGNED_NBYTES = 16
 """Of which addresses are a multiple: these kernels load so much at once."""
