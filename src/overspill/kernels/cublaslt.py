@@ -14,7 +14,7 @@ from typing import Any
 
 import cupy
 import numpy as np
-from cupy.cuda import cublas, runtime
+from cupy.cuda import cublas
 
 KERNELS = {"float64": (20, 3), "float32": (23, 31)}
 """Of each element type the tile and the stages of the kernel that we ask for: CUBLASLT_MATMUL_TILE_128x128 with
@@ -37,12 +37,6 @@ LEAST_SIZE = 4096**2
 
 ALIGNED_NBYTES = 16
 """Of which addresses are a multiple: these kernels load so much at once."""
-
-_TYPES = {
-    "float32": (runtime.CUDA_R_32F, cublas.CUBLAS_COMPUTE_32F),
-    "float64": (runtime.CUDA_R_64F, cublas.CUBLAS_COMPUTE_64F),
-}
-"""Of each element type: its name, and that of what it is computed in."""
 
 _TRANSPOSED = 3, 4
 """CUBLASLT_MATMUL_DESC_TRANSA and _TRANSB."""
@@ -79,6 +73,8 @@ class Problem:
     ----------
     dtype
         Of all three matrices.
+    types
+        cuBLAS's names of the element type, and of what it is computed in.
     sizes
         Rows and columns of the result, and what is added up.
     transposed
@@ -88,13 +84,23 @@ class Problem:
     """
 
     dtype: str
+    types: tuple[int, int]
     sizes: tuple[int, int, int]
     transposed: tuple[int, int]
     leading: tuple[int, int, int]
 
 
-def multiply(problem: Problem, x: Any, y: Any, out: Any, *, accumulate: bool) -> bool:
-    """Queue ``out = x @ y`` on the current stream, or ``out += x @ y`` with `accumulate`.
+def multiply(problem: Problem, alpha: int, x: Any, y: Any, beta: int, out: Any) -> bool:
+    """Queue ``out = alpha * x @ y + beta * out`` on the current stream.
+
+    Parameters
+    ----------
+    problem
+        What to multiply.
+    alpha, beta
+        Addresses of the factors, on the host; where that of `out` is 0, its elements may be anything.
+    x, y, out
+        The matrices, on the GPU.
 
     Returns
     -------
@@ -110,13 +116,12 @@ def multiply(problem: Problem, x: Any, y: Any, out: Any, *, accumulate: bool) ->
     algorithm = _algorithm(problem, kernel, cupy.cuda.Device().compute_capability)
     if algorithm is None:
         return False
-    factors = np.ones(1, problem.dtype), np.full(1, accumulate, problem.dtype)
-    alpha, beta, x_at, y_at, out_at = map(ctypes.c_void_p, (*(factor.ctypes.data for factor in factors), *addresses))
+    stream = cupy.cuda.get_current_stream().ptr
+    factor, plus, x_at, y_at, out_at, queue = map(ctypes.c_void_p, (alpha, beta, *addresses, stream))
     with _described(problem) as (operation, of_x, of_y, of_out):
         refused = _library().cublasLtMatmul(
-            *(_handle(), operation, alpha, x_at, of_x, y_at, of_y, beta, out_at, of_out, out_at, of_out),
-            *(ctypes.byref(algorithm), None, ctypes.c_size_t(0)),
-            ctypes.c_void_p(cupy.cuda.get_current_stream().ptr),
+            *(_handle(), operation, factor, x_at, of_x, y_at, of_y, plus, out_at, of_out, out_at, of_out),
+            *(ctypes.byref(algorithm), None, ctypes.c_size_t(0), queue),
         )
     return not refused
 
@@ -147,7 +152,7 @@ def _algorithm(problem: Problem, kernel: tuple[int, int], capability: str) -> _A
 def _described(problem: Problem) -> Iterator[tuple[ctypes.c_void_p, ...]]:
     """What cuBLASLt wants to be told of a product: the operation, both operands, the result."""
     library = _library()
-    kind, arithmetic = _TYPES[problem.dtype]
+    kind, arithmetic = problem.types
     m, n, k = problem.sizes
     shapes = [(k, m) if problem.transposed[0] else (m, k), (n, k) if problem.transposed[1] else (k, n), (m, n)]
     with ExitStack() as stack:

@@ -71,11 +71,12 @@ def _multiply(a: Any, b: Any, c: Any, *, accumulate: bool) -> None:
     (m, k), n = a.shape, b.shape[1]
     (a_flag, a_leading), (b_flag, b_leading) = _layout(a), _layout(b)
     c_leading = max(n, c.strides[0] // c.itemsize)
-    problem = cublaslt.Problem(a.dtype.name, (n, m, k), (b_flag, a_flag), (b_leading, a_leading, c_leading))
-    if cublaslt.multiply(problem, b, a, c, accumulate=accumulate):
-        return
     operand, result, factor, arithmetic = _COMPUTED_IN[a.dtype.name]
     alpha, beta = np.ones(1, factor), np.full(1, accumulate, factor)
+    sizes, flags, leading = (n, m, k), (b_flag, a_flag), (b_leading, a_leading, c_leading)
+    problem = cublaslt.Problem(a.dtype.name, (operand, arithmetic), sizes, flags, leading)
+    if cublaslt.multiply(problem, alpha.ctypes.data, b, a, beta.ctypes.data, c):
+        return
     cublas.gemmEx(
         *(cupy.cuda.device.get_cublas_handle(), b_flag, a_flag, n, m, k, alpha.ctypes.data),
         *(b.data.ptr, operand, b_leading, a.data.ptr, operand, a_leading),
