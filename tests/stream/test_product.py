@@ -32,6 +32,16 @@ def as_tile(x: NDArray[Any]) -> NDArray[Any]:
     return tile
 
 
+def stream_class(side: Any) -> Any:
+    if side == "numpy":
+        from overspill.stream.cpu import CPUTileStream
+
+        return CPUTileStream
+    from overspill.stream.cuda import CUDATileStream
+
+    return CUDATileStream
+
+
 def on_device(x: NDArray[Any]) -> Any:
     import cupy
 
@@ -143,6 +153,45 @@ def test_a_tile_goes_down_in_bands_of_any_height(
     monkeypatch.setattr(cuda, "bands", lambda height, columns: even(height, rows))
     a, b = matrix((M, K), dtype, 1), matrix((K, N), dtype, 2)
     assert_product(multiply(a, b, SOURCES[source], "cupy"), a[20:175], b[:, 60:200])
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("panels", [(260,), (60, 100, 100)])
+def test_room_is_made_once_when_the_first_product_is_queued(
+    monkeypatch: pytest.MonkeyPatch, side: Any, panels: tuple[int, ...]
+) -> None:
+    called, kind = list[str](), stream_class(side)
+
+    def note(name: str) -> None:
+        call = getattr(kind, name)
+        monkeypatch.setattr(kind, name, lambda *args, **options: called.append(name) or call(*args, **options))
+
+    for name in ("multiply", "make_room", "download"):
+        note(name)
+    a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
+    multiply(a, b, as_tile, side, panels=panels)
+    assert called[0] == "multiply"
+    assert called[-1] == "download"
+    assert sorted(called[1:-1]) == ["make_room", *["multiply"] * (len(panels) - 1)]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float16", "float64", "bool"])
+def test_rows_are_brought_in_order_once_before_room_is_made(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    """Or the kernel that does would be loaded while pages are made, which takes until they are."""
+    from overspill.stream import cuda
+
+    called, convert, land = list[str](), cuda.CUDATileStream._convert, cuda.Landing
+
+    def noted(stream: Any, rows: slice, target: Any) -> None:
+        called.append("in order")
+        convert(stream, rows, target)
+
+    monkeypatch.setattr(cuda.CUDATileStream, "_convert", noted)
+    monkeypatch.setattr(cuda, "Landing", lambda *args: called.append("room") or land(*args))
+    a, b = matrix((M, K), dtype, 1), matrix((K, N), dtype, 2)
+    assert_product(multiply(a, b, as_tile, "cupy"), a[20:175], b[:, 60:200])
+    assert called[:3] == ["in order", "room", "in order"]
 
 
 @pytest.mark.gpu

@@ -12,7 +12,7 @@ from overspill.kernels import gemm_cuda, integer
 from overspill.memory import ledger
 from overspill.memory.store import process
 from overspill.planning.arithmetic import Arithmetic
-from overspill.planning.footprint import piece_nbytes
+from overspill.planning.footprint import landing_rows, piece_nbytes
 from overspill.planning.grid import bands, intervals
 from overspill.stream.buffers import Buffers
 from overspill.stream.device import TileShape
@@ -119,9 +119,18 @@ class CUDATileStream:
         return self._slots.following()
 
     def make_room(self) -> None:
-        """Make the host tile and its pages, which takes as long as the product where memory is new."""
-        if self._kept is None:
-            self._landing = Landing(self._shape.actual, self._dtype, self._device.unlocked)
+        """Make the host tile and its pages, which takes as long as the product where memory is new.
+
+        CUDA loads a kernel when it is first used, and hardly gets to it while pages are made: the first product waited
+        0.7 s. That one is queued by now; what brings rows in order is used here, on some that nobody wants yet.
+        """
+        if self._kept is not None:
+            return
+        if self._leaving is not None:
+            rows, columns = self._shape.actual
+            with self._copying:
+                self._rows(slice(0, landing_rows(rows, columns * self._dtype.itemsize)))
+        self._landing = Landing(self._shape.actual, self._dtype, self._device.unlocked)
 
     def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> Parts:
         """Queue what brings a panel there."""

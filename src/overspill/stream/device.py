@@ -51,7 +51,7 @@ class TileStream(Protocol):
         """The pair of buffers for the next panels; who shares them has `link`, and lets go of it once it has `turn`."""
 
     def make_room(self) -> None:
-        """Prepare what the tile is downloaded to. Called once before that, from a thread of its own."""
+        """Prepare what the tile is downloaded to. Called once the first product is queued, from a thread of its own."""
 
     def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> Panel:
         """Bring a panel of A (operand 0) or B (1) into buffer `slot`, once the product that last used it is done.

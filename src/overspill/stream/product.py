@@ -87,10 +87,9 @@ def multiply_tile(
     # The context has Dask's worker and NumPy's error handling, for the recipes that run in the loader.
     context, last = copy_context(), len(task.panels) - 1
     loader, helper = (ThreadPoolExecutor(1, thread_name_prefix=f"overspill-{name}") for name in ("upload", "room"))
-    room: Future[None] | None
+    room: Future[None] | None = None
     coming: Future[tuple[int, Panel, Panel]] | None
     try:
-        room = helper.submit(stream.make_room)
         with ExitStack() as turn, ExitStack() as link:
             if in_turn:
                 if task.first is not None:
@@ -110,7 +109,10 @@ def multiply_tile(
                     # Its slot was last multiplied in the round before, which is queued or done: the upload may begin.
                     coming = loader.submit(context.run, load, index + 1)
                 stream.multiply(slot, *panels, last=index == last)
+                if index == 0:
+                    room = helper.submit(stream.make_room)
             del coming, panels  # whose buffers are others' by now
+        assert room, "there is no panel"
         room.result()
         tile = stream.download()
     finally:
