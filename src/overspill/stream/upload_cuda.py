@@ -16,9 +16,9 @@ from overspill.stream.slots_cuda import Key, Slots
 from overspill.stream.strip import Part
 
 LEAST_SIDES = {"float64": 6144}
-"""Rows, and columns, of parts on average that are multiplied where they lie. Before we asked for kernels an H200 was as
-fast at blocks of 6144² as at those of 8192² (a run without a file), and slower at those of 4096² than if they were
-copied (`benchmarks/gemm_blocks_gpu.py`). Other types have not been measured, and are copied."""
+"""Rows, and columns, of parts on average that are multiplied where they lie. An H200 is as fast at blocks of 6144² as at
+those of 8192², which take 1 % longer than copies, and no buffers; those of 4096² take more
+(`benchmarks/gemm_blocks_gpu.py`). Other types have not been measured, and are copied."""
 
 
 class Uploads:
