@@ -175,23 +175,18 @@ def test_room_is_made_once_when_the_first_product_is_queued(
     assert sorted(called[1:-1]) == ["make_room", *["multiply"] * (len(panels) - 1)]
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("dtype", ["float16", "float64", "bool"])
-def test_rows_are_brought_in_order_once_before_room_is_made(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
-    """Or the kernel that does would be loaded while pages are made, which takes until they are."""
-    from overspill.stream import cuda
+@pytest.mark.parametrize("side", SIDES)
+def test_a_task_without_room_fails_and_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch, side: Any) -> None:
+    def full(stream: Any) -> None:
+        raise MemoryError("there is no room")
 
-    called, convert, land = list[str](), cuda.CUDATileStream._convert, cuda.Landing
-
-    def noted(stream: Any, rows: slice, target: Any) -> None:
-        called.append("in order")
-        convert(stream, rows, target)
-
-    monkeypatch.setattr(cuda.CUDATileStream, "_convert", noted)
-    monkeypatch.setattr(cuda, "Landing", lambda *args: called.append("room") or land(*args))
-    a, b = matrix((M, K), dtype, 1), matrix((K, N), dtype, 2)
-    assert_product(multiply(a, b, as_tile, "cupy"), a[20:175], b[:, 60:200])
-    assert called[:3] == ["in order", "room", "in order"]
+    a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(stream_class(side), "make_room", full)
+        with pytest.raises(MemoryError, match="no room"):
+            multiply(a, b, as_tile, side)
+    assert not [thread.name for thread in threading.enumerate() if "-room" in thread.name or "-upload" in thread.name]
+    assert_product(multiply(a, b, as_tile, side), a[20:175], b[:, 60:200])
 
 
 @pytest.mark.gpu

@@ -108,6 +108,24 @@ def test_nothing_of_a_task_lives_on_after_it(
         gc.enable()
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_rows_are_brought_in_order_once_before_room_is_made(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    """Or the kernel that does would be loaded while pages are made, which takes until they are."""
+    from overspill.stream import cuda
+
+    called, convert, land = list[str](), cuda.CUDATileStream._convert, cuda.Landing
+
+    def noted(stream: Any, rows: slice, target: Any) -> None:
+        called.append("in order")
+        convert(stream, rows, target)
+
+    monkeypatch.setattr(cuda.CUDATileStream, "_convert", noted)
+    monkeypatch.setattr(cuda, "Landing", lambda *args: called.append("room") or land(*args))
+    a, b = matrix((M, K), dtype, 1), matrix((K, N), dtype, 2)
+    assert_product(multiply(a, b, as_tile, "cupy"), a[20:175], b[:, 60:200])
+    assert called[:3] == ["in order", "room", "in order"]
+
+
 def test_who_begins_with_wide_panels_lets_others_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
     from overspill.stream import cuda
 

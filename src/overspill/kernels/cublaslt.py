@@ -22,7 +22,7 @@ _STAGES_16x3, and _TILE_128x256 with _STAGES_8x3.
 
 cuBLAS proposes the former for some sizes and not for others, but with all of them an H200 is fastest at it: the larger
 the tile of a group of threads, the less is read for it, and the power for that multiplies instead. A tile of float64
-takes 0.94 of the time that it takes by what cuBLAS chooses, of float32 0.95 (`benchmarks/gemm_blocks_gpu.py`).
+takes 0.94 of the time that it takes by what cuBLAS chooses, of float32 0.96 (`benchmarks/gemm_blocks_gpu.py`).
 """
 
 SLOWER = (("float32", (1, 0)),)

@@ -24,8 +24,9 @@ COLUMN_MAJOR = ("float32", "float64")
 which it lacks where all three lie alike (`cublaslt.KERNELS`)."""
 
 BLOCK_SIDE = {"float32": 16384, "float64": 16384}
-"""Rows, and columns, of the blocks that larger results are made in, about. They are 1 % faster than one call for the
-whole, and than blocks of 8192²; of other types the whole is as fast (measured by `benchmarks/gemm_blocks_gpu.py`)."""
+"""Rows, and columns, of the blocks that larger results are made in, about. They are about 1 % faster than one call
+for the whole, and than blocks of 8192²; of other types the whole is as fast within 1 %, or faster (measured by
+`benchmarks/gemm_blocks_gpu.py`)."""
 
 ALIGNED = 128
 """Elements, or a multiple of it, after which blocks end: what cuBLAS gives to one group of threads."""

@@ -26,7 +26,7 @@ WORKSPACE_NBYTES = 48 * 2**20
 
 PAGE_TABLE_NBYTES = 12
 """What a GPU's tables take of its memory for each page of host memory that is locked for it: 8, and a margin. An H200
-took 176 MiB beside the buffers of two threads that locked 58 GB (`matmul_gpu_1_one.json`); these figures say 242."""
+took 176 MiB beside the buffers of two threads that locked 58 GB (`matmul_gpu_1_one.json`); these figures say 259."""
 
 LANDING_BUFFERS = 2
 """Through which a new tile comes down from a GPU: one is filled while the other is emptied."""

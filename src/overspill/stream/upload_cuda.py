@@ -16,8 +16,8 @@ from overspill.stream.slots_cuda import Key, Slots
 from overspill.stream.strip import Part
 
 LEAST_SIDES = {"float64": 6144}
-"""Rows, and columns, of parts on average that are multiplied where they lie. An H200 is as fast at blocks of 6144² as at
-those of 8192², which take 1 % longer than copies, and no buffers; those of 4096² take more
+"""Rows, and columns, of parts on average that are multiplied where they lie. On an H200 that takes no buffers, and with
+chunks of 8192² 1 % longer than copies; blocks of 6144² are as fast as those of 8192², of 4096² 0.6 % slower
 (`benchmarks/gemm_blocks_gpu.py`). Other types have not been measured, and are copied."""
 
 
