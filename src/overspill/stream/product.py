@@ -109,7 +109,7 @@ def multiply_tile(
                     # Its slot was last multiplied in the round before, which is queued or done: the upload may begin.
                     coming = loader.submit(context.run, load, index + 1)
                 stream.multiply(slot, *panels, last=index == last)
-                if index == 0:
+                if index == 0:  # no sooner, or a GPU's first kernels would wait for memory to be made
                     room = helper.submit(stream.make_room)
             del coming, panels  # whose buffers are others' by now
         assert room, "there is no panel"
