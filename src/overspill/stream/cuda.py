@@ -121,8 +121,9 @@ class CUDATileStream:
     def make_room(self) -> None:
         """Make the host tile and its pages, which takes as long as the product where memory is new.
 
-        CUDA loads a kernel when it is first used, and hardly gets to it while pages are made: cuBLAS's first one took
-        0.7 s (a run without a file). It is in use by now, and so is from here on what brings rows in order.
+        CUDA loads a kernel when it is first used, and hardly gets to it while pages are made, for which the process's
+        memory map is locked: cuBLAS's first one took 0.7 s (a run without a file). It is in use by now, and so is from
+        here on what brings rows in order.
         """
         if self._kept is not None:
             return
