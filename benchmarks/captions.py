@@ -34,7 +34,7 @@ SUBJECTS = {
     ),
     "gemm_blocks_gpu": Subject(
         "One output tile of a product on one GPU, and how it is cut for cuBLAS",
-        {"host": "operands from page-locked memory", "device": "operands in chunks in GPU memory"},
+        {"host": "operands from page-locked memory"},
     ),
     "matmul_cpu": Subject("A matrix product, operands in memory"),
     "matmul_gpu": Subject(

@@ -1,13 +1,12 @@
-"""What it is worth to make a tile of a product block by block, and to multiply chunks in GPU memory where they lie.
+"""What it is worth to make a tile of a product block by block, and to ask cuBLAS for kernels.
 
     python benchmarks/gemm_blocks_gpu.py [--types float64,float32] [--repeats 4]
 
-One output tile on one GPU, made as tasks of products make it, and kept there. ``host``: its operands come from
-page-locked memory while others are multiplied, and results are made in blocks of several sides, or in one piece, and
-where we ask cuBLAS for a kernel and an order of memory also by what it chooses, and row by row.
-``device``: they lie in GPU memory, in chunks, where they are multiplied; or are copied into panels first. Contenders
-take turns, beginning with another one each time; the first round does not count. Chunks repeat along K, so that few
-are needed. Tiles are compared with NumPy in a corner, and as a whole with each other.
+One output tile on one GPU, made as tasks of products make it, and kept there: its operands come from page-locked
+memory while others are multiplied, and results are made in blocks of several sides, or in one piece, and where we ask
+cuBLAS for a kernel and an order of memory also by what it chooses, and row by row. Contenders take turns, beginning
+with another one each time; the first round does not count. Chunks repeat along K, so that few are needed. Tiles are
+compared with NumPy in a corner, and as a whole with each other.
 
 Writes ``results/gemm_blocks_gpu.json``.
 """
@@ -51,11 +50,8 @@ TILES = {
 }
 """Rows, columns and K of the tile: as large as plans make them, and some tenths of a second of work."""
 
-IN_GPU_MEMORY = "float64"
-"""The type that ``device`` is measured with."""
-
 FIRST_PANEL = 1024
-"""Width of the first panel of what comes from the host: the rest of it goes up while this one is multiplied."""
+"""Width of the first panel: the rest of its chunks goes up while it is multiplied."""
 
 CORNER = 16
 """Rows and columns that are compared with NumPy."""
@@ -74,13 +70,7 @@ def main() -> None:
     settled = Ways.settled()
     for dtype in arguments.types.split(","):
         chunks = operands(dtype)
-        narrow_first = FIRST_PANEL, CHUNK - FIRST_PANEL
-        outcomes[f"host, {dtype}"] = race(dtype, chunks, narrow_first, by_blocks(dtype, settled), arguments.repeats)
-        if dtype == IN_GPU_MEMORY:
-            import cupy
-
-            there = tuple([cupy.asarray(chunk) for chunk in side] for side in chunks)
-            outcomes[f"device, {dtype}"] = race(dtype, there, (CHUNK,), by_place(settled), arguments.repeats)
+        outcomes[f"host, {dtype}"] = race(dtype, chunks, contenders(dtype, settled), arguments.repeats)
     settings = {"chunk": CHUNK, "tiles": TILES, "repeats": arguments.repeats}
     figures = {"settings": settings, "outcomes": outcomes}
     print(f"written: {record.write('gemm_blocks_gpu', figures, arguments.results)}")
@@ -88,31 +78,27 @@ def main() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """How tiles are made: `BLOCK_SIDE`, `COLUMN_MAJOR` and `KERNELS` of `kernels`, `LEAST_SIDES` of `upload_cuda`."""
+    """How tiles are made: `BLOCK_SIDE`, `COLUMN_MAJOR` and `KERNELS` of `kernels`."""
 
     sides: Mapping[str, int]
     column_major: Sequence[str]
     kernels: Mapping[str, tuple[int, int]]
-    least_sides: Mapping[str, int]
 
     @classmethod
     def settled(cls) -> "Ways":
         """This library's."""
         from overspill.kernels import cublaslt, gemm_cuda
-        from overspill.stream import upload_cuda
 
-        return cls(gemm_cuda.BLOCK_SIDE, gemm_cuda.COLUMN_MAJOR, cublaslt.KERNELS, upload_cuda.LEAST_SIDES)
+        return cls(gemm_cuda.BLOCK_SIDE, gemm_cuda.COLUMN_MAJOR, cublaslt.KERNELS)
 
     def take(self) -> None:
         """Have the next results made so."""
         from overspill.kernels import cublaslt, gemm_cuda
-        from overspill.stream import upload_cuda
 
         gemm_cuda.BLOCK_SIDE, gemm_cuda.COLUMN_MAJOR, cublaslt.KERNELS = self.sides, self.column_major, self.kernels
-        upload_cuda.LEAST_SIDES = self.least_sides
 
 
-def by_blocks(dtype: str, settled: Ways) -> dict[str, Ways]:
+def contenders(dtype: str, settled: Ways) -> dict[str, Ways]:
     """Ways that differ in how results are cut, and in who chooses the kernels if we do; ours is the settled one."""
     ways = {
         f"overspill, {name}" if side == settled.sides.get(dtype) else name: replace(
@@ -125,16 +111,6 @@ def by_blocks(dtype: str, settled: Ways) -> dict[str, Ways]:
         by_rows = replace(left, column_major=(), sides={dtype: 8192})
         ways |= zip(LEFT_TO_CUBLAS, (left, by_rows), strict=True)
     return ways
-
-
-def by_place(settled: Ways) -> dict[str, Ways]:
-    """Ways that leave chunks on the GPU where they lie, or not."""
-    copied = replace(settled, least_sides={})
-    return {
-        "overspill": settled,
-        "copied into panels": copied,
-        "copied into panels, and these in one piece": replace(copied, sides={}),
-    }
 
 
 def operands(dtype: str) -> Chunks:
@@ -158,21 +134,15 @@ def fill(chunk: NDArray[Any], name: str, row: int, column: int) -> None:
     pin(chunk)
 
 
-def race(
-    dtype: str,
-    chunks: Chunks,
-    first_panels: tuple[int, ...],
-    contenders: Mapping[str, Ways],
-    repeats: int,
-) -> dict[str, Any]:
+def race(dtype: str, chunks: Chunks, ways: Mapping[str, Ways], repeats: int) -> dict[str, Any]:
     """Seconds of each, and how far results are off."""
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
     first, errors = None, {}
     for repetition in range(repeats + 1):
-        for name in rotated(list(contenders), repetition):
-            contenders[name].take()
+        for name in rotated(list(ways), repetition):
+            ways[name].take()
             start = time.perf_counter()
-            tile = multiply_tile(task(dtype, first_panels), *strips(dtype, chunks))
+            tile = multiply_tile(task(dtype), *strips(dtype, chunks))
             elapsed_s = time.perf_counter() - start
             if repetition:
                 seconds[name].append(elapsed_s)
@@ -187,8 +157,8 @@ def race(
     return {"flop": arithmetic(dtype, "cuda").flop * m * n * k, "seconds": seconds, "errors": errors}
 
 
-def task(dtype: str, first_panels: tuple[int, ...]) -> TileTask:
-    """The tile, alone in its product, its first chunk along K cut into panels."""
+def task(dtype: str) -> TileTask:
+    """The tile, alone in its product, its first chunk along K cut into a narrow panel and the rest."""
     m, n, k = TILES[dtype]
     rows, columns, along = (even(size, CHUNK) for size in (m, n, k))
     return TileTask(
@@ -198,7 +168,7 @@ def task(dtype: str, first_panels: tuple[int, ...]) -> TileTask:
         cover(bounds(columns), 0, n),
         bounds(along),
         bounds(along),
-        intervals((*first_panels, *along[1:])),
+        intervals((FIRST_PANEL, CHUNK - FIRST_PANEL, *along[1:])),
         "cupy",
         keep_on_device=True,
     )
@@ -214,8 +184,8 @@ def corner(dtype: str, chunks: Chunks) -> NDArray[Any]:
     """What the first rows and columns of the tile must be."""
     wide = "complex128" if np.dtype(dtype).kind == "c" else "float64"
     a, b = chunks[0][0][:CORNER], chunks[1][0][:, :CORNER]
-    a, b = ((x if isinstance(x, np.ndarray) else x.get()).astype(wide) for x in (a, b))
-    return len(even(TILES[dtype][2], CHUNK)) * (a @ b)
+    expected: NDArray[Any] = len(even(TILES[dtype][2], CHUNK)) * (a.astype(wide) @ b.astype(wide))
+    return expected
 
 
 def apart(expected: Any, found: Any) -> float:

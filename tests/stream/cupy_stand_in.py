@@ -60,7 +60,7 @@ class Array(np.ndarray):
 
     @property
     def data(self) -> Any:
-        return SimpleNamespace(ptr=self.ctypes.data, device_id=0)
+        return SimpleNamespace(ptr=self.ctypes.data)
 
     @property
     def bare(self) -> NDArray[Any]:
@@ -184,7 +184,6 @@ def pytest_configure() -> None:
     Stream.null = Stream()
     runtime = SimpleNamespace(
         CUDARuntimeError=RuntimeError,
-        getDevice=lambda: 0,
         getDeviceCount=lambda: 1,
         getDeviceProperties=lambda number: {"name": b"stand-in", "totalGlobalMem": 2**30},
         hostRegister=lambda *_: time.sleep(DELAY_S),

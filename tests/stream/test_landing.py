@@ -31,7 +31,6 @@ def landed(dtype: str, unlocked: Any = None) -> tuple[Any, Any]:
     leaving = cupy.empty(SHAPE, dtype)
     stream = cupy.cuda.Stream(non_blocking=True)
     finished = [(slice(start, stop), cupy.cuda.Stream.null.record()) for start, stop in intervals(BANDS)]
-    landing = Landing(SHAPE, dtype, unlocked or Unlocked(bool))
 
     def rows(piece: slice) -> Any:
         height = piece.stop - piece.start
@@ -39,6 +38,7 @@ def landed(dtype: str, unlocked: Any = None) -> tuple[Any, Any]:
         return leaving[:height]
 
     with stream:
+        landing = Landing(SHAPE, dtype, unlocked or Unlocked(bool), rows)
         landing.bring(finished, rows, stream)
     return landing.tile, x.get().astype(dtype)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import overspill as osp
 from cases import assert_product, matrix
+from overspill import memory
 from overspill.memory import ledger
 from overspill.planning.arithmetic import arithmetic
 from overspill.planning.footprint import piece_nbytes
@@ -109,21 +110,26 @@ def test_nothing_of_a_task_lives_on_after_it(
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
-def test_rows_are_brought_in_order_once_before_room_is_made(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+def test_rows_are_brought_in_order_once_before_pages_are_made(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
     """Or the kernel that does would be loaded while pages are made, which takes until they are."""
-    from overspill.stream import cuda
+    from overspill.stream import cuda, landing_cuda
 
-    called, convert, land = list[str](), cuda.CUDATileStream._convert, cuda.Landing
+    called, convert, make_pages = list[str](), cuda.CUDATileStream._convert, landing_cuda.populate
 
     def noted(stream: Any, rows: slice, target: Any) -> None:
         called.append("in order")
         convert(stream, rows, target)
 
     monkeypatch.setattr(cuda.CUDATileStream, "_convert", noted)
-    monkeypatch.setattr(cuda, "Landing", lambda *args: called.append("room") or land(*args))
+    monkeypatch.setattr(landing_cuda, "populate", lambda tile: called.append("pages") or make_pages(tile))
     a, b = matrix((M, K), dtype, 1), matrix((K, N), dtype, 2)
-    assert_product(multiply(a, b, as_tile, "cupy"), a[20:175], b[:, 60:200])
-    assert called[:3] == ["in order", "room", "in order"]
+    memory.close()  # no block is recycled
+    for begun in (["in order", "pages", "in order"], ["in order", "in order"]):
+        called.clear()
+        c = multiply(a, b, as_tile, "cupy", tile=((0, M), (0, N)))  # large enough to be a tile of the pool
+        assert_product(c, a, b)
+        del c
+        assert called[: len(begun)] == begun
 
 
 def test_who_begins_with_wide_panels_lets_others_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +140,7 @@ def test_who_begins_with_wide_panels_lets_others_go_first(monkeypatch: pytest.Mo
     widths, queue = list[int](), cuda.CUDATileStream.multiply
 
     def noted(stream: Any, slot: int, x: Any, y: Any, *, last: bool = False) -> None:
-        widths.append(x[0].array.shape[1])
+        widths.append(x.shape[1])
         queue(stream, slot, x, y, last=last)
 
     monkeypatch.setattr(cuda.CUDATileStream, "multiply", noted)

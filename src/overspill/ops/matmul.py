@@ -51,7 +51,6 @@ def matmul(
         Arrays of shapes (m, k) and (k, n), or (k,) on either side: Dask arrays of any chunks, or what
         `dask.array.asarray` takes. Element types float16 (accumulated in float32), float32, float64, complex64,
         complex128, integers and booleans (exact, wrapping as NumPy does); mixed types are promoted as NumPy does.
-        Large chunks of float64 on GPUs are multiplied where they lie, others copied first.
     residence
         Where the result's chunks live: ``"host"``, ``"device"``, or ``"auto"``, which is where the operands live.
     memory

@@ -195,7 +195,7 @@ def _fit(problem: _Problem, space: footprint.Space, reason: str, limit: int) -> 
     traffic = cost.Traffic(
         tasks=tasks,
         flop=per_element.flop * m * n * k,
-        # Chunks on GPUs cross from one to another first, and small ones are copied into panels.
+        # Chunks on GPUs cross from one to another first, and are copied into panels.
         uploaded_nbytes=per_element.itemsize * k * (m * len(columns.sizes) + n * len(rows.sizes)),
         downloaded_nbytes=0 if problem.keep_on_device else result_nbytes,
         read_nbytes=read["disk"],

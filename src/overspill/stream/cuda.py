@@ -12,12 +12,11 @@ from overspill.kernels import gemm_cuda, integer
 from overspill.memory import ledger
 from overspill.memory.store import process
 from overspill.planning.arithmetic import Arithmetic
-from overspill.planning.footprint import landing_rows, piece_nbytes
+from overspill.planning.footprint import piece_nbytes
 from overspill.planning.grid import bands, intervals
 from overspill.stream.buffers import Buffers
 from overspill.stream.device import TileShape
 from overspill.stream.landing_cuda import Landing, Unlocked
-from overspill.stream.panel import Parts, products
 from overspill.stream.slots_cuda import Slots
 from overspill.stream.strip import Part
 from overspill.stream.turn import Turn
@@ -119,25 +118,16 @@ class CUDATileStream:
         return self._slots.following()
 
     def make_room(self) -> None:
-        """Make the host tile and its pages, which takes as long as the product where memory is new.
-
-        CUDA loads a kernel when it is first used, and hardly gets to it while pages are made, for which the process's
-        memory map is locked: cuBLAS's first one took 0.7 s (a run without a file). It is in use by now, and so is from
-        here on what brings rows in order.
-        """
-        if self._kept is not None:
-            return
-        if self._leaving is not None:
-            rows, columns = self._shape.actual
+        """Make the host tile and its pages, which takes as long as the product where memory is new."""
+        if self._kept is None:
             with self._copying:
-                self._rows(slice(0, landing_rows(rows, columns * self._dtype.itemsize)))
-        self._landing = Landing(self._shape.actual, self._dtype, self._device.unlocked)
+                self._landing = Landing(self._shape.actual, self._dtype, self._device.unlocked, self._rows)
 
-    def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> Parts:
+    def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> cupy.ndarray:
         """Queue what brings a panel there."""
         return self._uploads.bring((operand, slot), parts, shape)
 
-    def multiply(self, slot: int, a: Parts, b: Parts, *, last: bool = False) -> None:
+    def multiply(self, slot: int, a: cupy.ndarray, b: cupy.ndarray, *, last: bool = False) -> None:
         """Queue the addition of ``a @ b.T``, band by band if it is the last and the tile goes down."""
         whole = not last or self._kept is not None or self._exact
         heights = (len(self._sum),) if whole else bands(*self._sum.shape)
@@ -147,8 +137,7 @@ class CUDATileStream:
                     self._computing.wait_event(self._slots.uploaded[operand, slot])
                 for start, stop in intervals(heights):
                     band = slice(start, stop)
-                    for x, y, where, first in products(a, b, band):
-                        self._add(x, y, self._sum[where], accumulate=self._begun or not first)
+                    self._add(a[band], b.T, self._sum[band])
                     if last:
                         self._finished.append((band, self._computing.record()))
                 self._begun = True
@@ -187,12 +176,12 @@ class CUDATileStream:
         while self._taken:
             self._device.buffers.give(*self._taken.pop())
 
-    def _add(self, a: cupy.ndarray, b: cupy.ndarray, total: cupy.ndarray, *, accumulate: bool) -> None:
-        """Queue ``a @ b`` for a part of the sum."""
+    def _add(self, a: cupy.ndarray, b: cupy.ndarray, total: cupy.ndarray) -> None:
+        """Queue ``a @ b`` for some rows of the sum."""
         if not self._exact:
-            gemm_cuda.gemm(a, b, total, accumulate=accumulate)
+            gemm_cuda.gemm(a, b, total, accumulate=self._begun)
             return
-        if not accumulate:
+        if not self._begun:
             total.fill(0)
         integer.add_product(a, b, total)
 

@@ -56,7 +56,7 @@ class TileStream(Protocol):
     def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> Panel:
         """Bring a panel of A (operand 0) or B (1) into buffer `slot`, once the product that last used it is done.
 
-        What is on the device may stay where it is. Called from a thread of its own, so that it may wait.
+        Called from a thread of its own, so that it may wait.
         """
 
     def multiply(self, slot: int, a: Panel, b: Panel, *, last: bool = False) -> None:

@@ -86,24 +86,30 @@ class Unlocked:
 
 
 class Landing:
-    """A new tile, its pages made, which takes as long as a product where memory is new."""
+    """A new tile, its pages made, which takes as long as a product where memory is new.
 
-    def __init__(self, shape: tuple[int, int], dtype: DTypeLike, unlocked: Unlocked) -> None:
+    CUDA loads a kernel when it is first used, and hardly gets to it while pages are made, for which the process's
+    memory map is locked: cuBLAS's first one took 0.7 s (a run without a file). So the kernel that brings `rows` in
+    order is used once before, on the current stream.
+    """
+
+    def __init__(self, shape: tuple[int, int], dtype: DTypeLike, unlocked: Unlocked, rows: Rows) -> None:
         self._unlocked = unlocked
         self.tile = memory.empty(shape, dtype, lock=False)
+        self._height = landing_rows(shape[0], self.tile.strides[0])
         if is_recycled(self.tile):
             pin(self.tile)
         else:
+            rows(slice(0, self._height))
             populate(self.tile)
 
     def bring(self, finished: Finished, rows: Rows, stream: cupy.cuda.Stream) -> None:
         """Copy what is `finished` on `stream`, and return once it is there."""
-        height = landing_rows(len(self.tile), self.tile.strides[0])
-        pieces = _pieces(finished, height, stream)
+        pieces = _pieces(finished, self._height, stream)
         if is_locked(self.tile):
             self._bring_straight(pieces, rows, stream)
             return
-        buffers = [memory.empty((height, self.tile.shape[1]), self.tile.dtype) for _ in range(LANDING_BUFFERS)]
+        buffers = [memory.empty((self._height, self.tile.shape[1]), self.tile.dtype) for _ in range(LANDING_BUFFERS)]
         if all(pin(buffer) for buffer in buffers):  # a cluster's are locked already
             self._bring_through(buffers, pieces, rows, stream)
         else:  # they would only be in the way

@@ -1,4 +1,4 @@
-"""How panels come to a GPU: copied side by side into a slot's buffer, or not at all where they may stay as they are."""
+"""How panels come to a GPU: their parts are copied side by side into a slot's buffer."""
 
 from collections.abc import Callable, Iterable
 from itertools import chain
@@ -11,14 +11,8 @@ from cupy.cuda import runtime
 from overspill.memory.pinning import pin
 from overspill.memory.store.memory_cuda import queued
 from overspill.stream.device import TileShape
-from overspill.stream.panel import Parts, lie_well
 from overspill.stream.slots_cuda import Key, Slots
 from overspill.stream.strip import Part
-
-LEAST_SIDES = {"float64": 6144}
-"""Rows, and columns, of parts on average that are multiplied where they lie. On an H200 that takes no buffers, and with
-chunks of 8192² 1 % longer than copies; blocks of 6144² are as fast as those of 8192², of 4096² 0.6 % slower
-(`benchmarks/gemm_blocks_gpu.py`). Other types have not been measured, and are copied."""
 
 
 class Uploads:
@@ -52,62 +46,33 @@ class Uploads:
         self._dtype = dtype
         self._take = take
         self._sources: dict[Key, list[Any]] = {}
-        self._in_place: set[Key] = set()
 
-    def bring(self, key: Key, parts: Iterable[Part], shape: tuple[int, int]) -> Parts:
-        """Queue the copies of a panel's parts, unless these may stay where they are.
+    def bring(self, key: Key, parts: Iterable[Part], shape: tuple[int, int]) -> cupy.ndarray:
+        """Queue the copies of a panel's parts, and return the panel.
 
         What is not page-locked goes through a page-locked buffer first.
         """
-        self._wait_for(key)
+        # Until then the last panel's sources are read, two panels ago; its product is waited for by the stream alone.
+        self._slots.uploaded[key].synchronize()
         self._sources[key] = []
         with self._copying:
             self._copying.wait_event(self._slots.multiplied[key[1]])
             try:
-                parts = iter(parts)
-                first = next(parts)
-                if _is_here(first.array):
-                    there = [first, *parts]
-                    if self._lie_well(there):
-                        return self._left(key, there)
-                    first, *parts = there
-                return (Part(self._copied(key, first, parts, shape), 0, 0),)
+                return self._copied(key, parts, shape)
             finally:  # after a failure too: others fill the slot then
                 self._slots.uploaded[key].record(self._copying)
 
     def clear(self) -> None:
-        """Let go of what panels were copied from, or are, when all is multiplied."""
+        """Let go of what panels were copied from, when all is there."""
         self._sources.clear()
 
-    def _wait_for(self, key: Key) -> None:
-        """Wait until nobody reads what the last panel came from, two panels ago.
-
-        The product that used the buffer is waited for by the stream alone.
-        """
-        self._slots.uploaded[key].synchronize()
-        if key in self._in_place:
-            self._slots.multiplied[key[1]].synchronize()
-            self._in_place.remove(key)
-
-    def _lie_well(self, parts: Parts) -> bool:
-        """Whether they may stay where they are."""
-        least_side = LEAST_SIDES.get(self._dtype.name)
-        if least_side is None or not all(_is_here(part.array) for part in parts):
-            return False
-        return lie_well(parts, self._dtype, least_side)
-
-    def _left(self, key: Key, parts: Parts) -> Parts:
-        """The parts as they are, kept until they are multiplied."""
-        wait_for_null_stream(self._copying)
-        self._in_place.add(key)
-        self._sources[key].extend(part.array for part in parts)
-        return parts
-
-    def _copied(self, key: Key, first: Part, others: Iterable[Part], shape: tuple[int, int]) -> cupy.ndarray:
+    def _copied(self, key: Key, parts: Iterable[Part], shape: tuple[int, int]) -> cupy.ndarray:
         """The slot's buffer with all parts in it, in the order of memory of the first."""
+        parts = iter(parts)
+        first = next(parts)
         flipped = abs(first.array.strides[0]) < abs(first.array.strides[1])
         panel = self._panel(key, shape[::-1] if flipped else shape)
-        for part in chain((first,), others):
+        for part in chain((first,), parts):
             array, side, width = part.array, part.side, part.width
             if flipped:
                 array, side, width = array.T, width, side
@@ -148,8 +113,3 @@ def wait_for_null_stream(*streams: cupy.cuda.Stream) -> None:
     event = queued()
     for stream in streams:
         stream.wait_event(event)
-
-
-def _is_here(array: Any) -> bool:
-    """Whether cuBLAS can read it."""
-    return isinstance(array, cupy.ndarray) and array.data.device_id == runtime.getDevice()
