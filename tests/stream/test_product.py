@@ -67,6 +67,9 @@ SOURCES: dict[str, Callable[[NDArray[Any]], Any]] = {
 DEVICE_SOURCES: dict[str, Callable[[NDArray[Any]], Any]] = {
     "CuPy": on_device,
     "transposed CuPy": lambda x: on_device(x.T).T,
+    "views of CuPy": lambda x: on_device(np.pad(x, 3))[3:-3, 3:-3],
+    "backwards CuPy": lambda x: on_device(x[::-1, ::-1])[::-1, ::-1],
+    "steps of CuPy": lambda x: on_device(np.repeat(np.repeat(x, 2, axis=0), 2, axis=1))[::2, ::2],
     "recomputed CuPy": lambda x: Reread("x", {"x": (on_device, x)}, "recompute"),
 }
 

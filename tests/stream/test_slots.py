@@ -112,24 +112,31 @@ def test_nothing_of_a_task_lives_on_after_it(
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
 def test_rows_are_brought_in_order_once_before_pages_are_made(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
     """Or the kernel that does would be loaded while pages are made, which takes until they are."""
+    import cupy
+
+    from overspill.memory.pinning import pin
     from overspill.stream import cuda, landing_cuda
 
     called, convert, make_pages = list[str](), cuda.CUDATileStream._convert, landing_cuda.populate
 
     def noted(stream: Any, rows: slice, target: Any) -> None:
         called.append("in order")
+        assert cupy.cuda.get_current_stream() == stream._copying
         convert(stream, rows, target)
 
     monkeypatch.setattr(cuda.CUDATileStream, "_convert", noted)
     monkeypatch.setattr(landing_cuda, "populate", lambda tile: called.append("pages") or make_pages(tile))
     a, b = matrix((M, K), dtype, 1), matrix((K, N), dtype, 2)
     memory.close()  # no block is recycled
-    for begun in (["in order", "pages", "in order"], ["in order", "in order"]):
-        called.clear()
-        c = multiply(a, b, as_tile, "cupy", tile=((0, M), (0, N)))  # large enough to be a tile of the pool
-        assert_product(c, a, b)
-        del c
-        assert called[: len(begun)] == begun
+    c = multiply(a, b, as_tile, "cupy", tile=((0, M), (0, N)))  # large enough to be a tile of the pool
+    assert_product(c, a, b)
+    assert called[:3] == ["in order", "pages", "in order"]
+    before = called.count("in order")
+    pin(c)
+    del c
+    called.clear()
+    assert_product(multiply(a, b, as_tile, "cupy", tile=((0, M), (0, N))), a, b)
+    assert called == ["in order"] * (before - 1), "where there are pages, and locked ones"
 
 
 def test_who_begins_with_wide_panels_lets_others_go_first(monkeypatch: pytest.MonkeyPatch) -> None:

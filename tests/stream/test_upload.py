@@ -1,6 +1,7 @@
 """Chunks on a GPU, which are copied side by side into panels."""
 
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import cycle, islice
 from typing import Any
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 
 from cases import assert_product, matrix
 from overspill.backend import to_numpy
+from overspill.memory import ledger
 from overspill.planning.grid import even
+from overspill.stream.device import device
 from overspill.stream.strip import Reread
 from stream.test_product import DEVICE_SOURCES, K, M, N, as_tile, multiply, on_device
 
@@ -80,3 +83,38 @@ def test_chunks_in_host_memory_between_them_go_up() -> None:
     makers = cycle([on_device, as_tile])
     c = multiply(a, b, lambda x: next(makers)(x), "cupy", keep_on_device=True)
     assert_product(to_numpy(c), a[20:175], b[:, 60:200])
+
+
+def test_they_are_converted_to_the_type_that_was_declared() -> None:
+    a, b = (matrix(shape, "float32", seed).astype(float) for seed, shape in enumerate(((M, K), (K, N))))
+    c = multiply(a, b, lambda x: on_device(x.astype(np.float32)), "cupy", keep_on_device=True)
+    assert_product(to_numpy(c), a[20:175], b[:, 60:200])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_single_panel_takes_one_pair_of_buffers(dtype: str) -> None:
+    a, b = matrix((M, K), dtype, 1), matrix((K, N), dtype, 2)
+    device("cupy").buffers._clear()
+    ledger.reset()
+    before = ledger.snapshot()["peak_device_nbytes"]
+    chunks = {"width": K, "a_chunks": (A_ROWS, SAME_CUTS[0]), "b_chunks": (SAME_CUTS[1], B_COLUMNS)}
+    c = multiply(a, b, on_device, "cupy", keep_on_device=True, tile=((0, M), (0, N)), **chunks)
+    rows, columns = M + 7, N + 11  # of buffers
+    found = ledger.snapshot()["peak_device_nbytes"] - before
+    assert found == np.dtype(dtype).itemsize * (rows * columns + K * (rows + columns))
+    assert_product(to_numpy(c), a, b)
+
+
+def test_one_chunk_that_a_task_makes_is_in_hand_at_a_time() -> None:
+    made, alive = list[weakref.ref[Any]](), list[int]()
+
+    def make(x: NDArray[Any]) -> NDArray[Any]:
+        alive.append(sum(chunk() is not None for chunk in made))
+        chunk = x.copy()
+        made.append(weakref.ref(chunk))
+        return chunk
+
+    a, b = matrix((M, K), "float64", 1), matrix((K, N), "float64", 2)
+    c = multiply(a, b, lambda x: Reread("x", {"x": (make, x)}, "recompute"), "cupy", width=K)
+    assert_product(c, a[20:175], b[:, 60:200])
+    assert max(alive) == 1

@@ -174,7 +174,7 @@ def _fit(problem: _Problem, space: footprint.Space, reason: str, limit: int) -> 
     if width < min(k, candidates.NARROWEST_PANEL):
         return None
     in_memory = resources.device == "cuda" and hold_a and hold_b  # a streamed chunk cut once more would have to be kept
-    there = a.on_device and b.on_device  # nothing has to go up before multiplying begins
+    there = a.on_device and b.on_device  # copies within a GPU are too short for a narrow panel to pay
     panels = problem.panels(width)
     first_panels = candidates.narrow_first(panels, _growth(space)) if in_memory and not there else panels
     tasks = len(rows.sizes) * len(columns.sizes)

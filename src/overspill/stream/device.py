@@ -56,7 +56,7 @@ class TileStream(Protocol):
     def upload(self, operand: Literal[0, 1], slot: int, parts: Iterable[Part], shape: tuple[int, int]) -> Panel:
         """Bring a panel of A (operand 0) or B (1) into buffer `slot`, once the product that last used it is done.
 
-        Called from a thread of its own, so that it may wait.
+        It may wait, in the thread of its own that calls it.
         """
 
     def multiply(self, slot: int, a: Panel, b: Panel, *, last: bool = False) -> None:

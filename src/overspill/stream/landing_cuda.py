@@ -1,9 +1,9 @@
 """Where a product's tile comes down to: host memory, whose pages may not be locked yet.
 
 CUDA begins nothing else while it locks pages, and other processes' locking waits too. Four H200s took 5.8 s for a first
-product if each tile was locked before it came down, 3.4 s if all were from the start, and warm ones 2.7 s. So what
-comes to a new tile goes through small buffers that are locked, and the tile is locked when the GPU rests, or else when
-its memory is used again.
+product if each tile was locked before it came down, 3.4 s if all were from the start, and warm ones 2.7 s (runs without
+a file). So what comes to a new tile goes through small buffers that are locked, and the tile is locked when the GPU
+rests, or else when its memory is used again.
 """
 
 import threading
@@ -88,19 +88,29 @@ class Unlocked:
 class Landing:
     """A new tile, its pages made, which takes as long as a product where memory is new.
 
-    CUDA loads a kernel when it is first used, and hardly gets to it while pages are made, for which the process's
-    memory map is locked: cuBLAS's first one took 0.7 s (a run without a file). So the kernel that brings `rows` in
-    order is used once before, on the current stream.
+    CUDA loads a kernel when it is first used, and hardly gets to it while pages are made or locked, for which the
+    process's memory map is locked: cuBLAS's first one took 0.7 s (a run without a file). So the kernel that brings rows
+    in order is used once before, unless they are there and locked.
+
+    Parameters
+    ----------
+    shape, dtype
+        The tile's.
+    unlocked
+        Where it is noted until its pages are locked.
+    rows
+        What queues rows on the current stream. It is not kept: whoever keeps the landing would refer to itself.
     """
 
     def __init__(self, shape: tuple[int, int], dtype: DTypeLike, unlocked: Unlocked, rows: Rows) -> None:
         self._unlocked = unlocked
         self.tile = memory.empty(shape, dtype, lock=False)
         self._height = landing_rows(shape[0], self.tile.strides[0])
+        if not is_locked(self.tile):
+            rows(slice(0, self._height))
         if is_recycled(self.tile):
             pin(self.tile)
         else:
-            rows(slice(0, self._height))
             populate(self.tile)
 
     def bring(self, finished: Finished, rows: Rows, stream: cupy.cuda.Stream) -> None:

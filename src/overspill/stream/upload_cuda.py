@@ -1,7 +1,6 @@
 """How panels come to a GPU: their parts are copied side by side into a slot's buffer."""
 
 from collections.abc import Callable, Iterable
-from itertools import chain
 from typing import Any
 
 import cupy
@@ -52,7 +51,7 @@ class Uploads:
 
         What is not page-locked goes through a page-locked buffer first.
         """
-        # Until then the last panel's sources are read, two panels ago; its product is waited for by the stream alone.
+        # What the buffer was last filled from may be read until then; the product of it only the stream waits for.
         self._slots.uploaded[key].synchronize()
         self._sources[key] = []
         with self._copying:
@@ -68,17 +67,18 @@ class Uploads:
 
     def _copied(self, key: Key, parts: Iterable[Part], shape: tuple[int, int]) -> cupy.ndarray:
         """The slot's buffer with all parts in it, in the order of memory of the first."""
-        parts = iter(parts)
-        first = next(parts)
-        flipped = abs(first.array.strides[0]) < abs(first.array.strides[1])
-        panel = self._panel(key, shape[::-1] if flipped else shape)
-        for part in chain((first,), parts):
+        panel = None
+        for part in parts:
             array, side, width = part.array, part.side, part.width
+            if panel is None:
+                flipped = abs(array.strides[0]) < abs(array.strides[1])
+                panel = self._panel(key, shape[::-1] if flipped else shape)
             if flipped:
                 array, side, width = array.T, width, side
             rows, columns = array.shape
             target = panel[side : side + rows, width : width + columns]
             self._sources[key].append(self._copy(array, target, key, panel.shape, (side, width)))
+        assert panel is not None
         return panel.T if flipped else panel
 
     def _copy(self, array: Any, target: cupy.ndarray, key: Key, shape: tuple[int, int], at: tuple[int, int]) -> Any:
