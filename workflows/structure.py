@@ -110,7 +110,7 @@ def stiffness(path: Path | None, n: int) -> osp.sparse.CSRMatrix:
 
 def by_scipy(params: Params) -> scipy.sparse.csc_array:
     if params.matrix is not None:
-        return scipy.sparse.csc_array(scipy.io.mmread(params.matrix), dtype=np.float64)
+        return scipy.sparse.csc_array(scipy.io.mmread(params.matrix, spmatrix=False), dtype=np.float64)
     edge = scipy.sparse.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(params.n, params.n))
     one = scipy.sparse.eye_array(params.n)
     return scipy.sparse.csc_array(scipy.sparse.kron(edge, one) + scipy.sparse.kron(one, edge))

@@ -136,7 +136,7 @@ def test_block_jacobi_solves_with_the_blocks(size: int, blocks: int) -> None:
 
 
 def test_block_jacobi_of_a_block_diagonal_matrix_is_its_inverse() -> None:
-    A = sp.block_diag([np.array([[4.0, 1], [1, 3]])] * 5).tocsr()
+    A = sp.block_diag([sp.coo_array([[4.0, 1], [1, 3]])] * 5).tocsr()
     steps: list[Any] = []
     _, info = osp.linalg.cg(A, np.arange(10.0), M=osp.linalg.block_jacobi(A, 2), callback=steps.append)
     assert (info, len(steps)) == (0, 1)

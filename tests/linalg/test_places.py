@@ -82,7 +82,7 @@ def test_with_a_callback_it_stays_in_reach(two_workers: Cluster) -> None:
 def test_a_stiffness_matrix(resident: bool, request: pytest.FixtureRequest) -> None:
     if not (DATA / "bcsstk13.mtx").exists():
         pytest.skip("no bcsstk13.mtx beside the repository")
-    A = sp.csr_array(scipy.io.mmread(DATA / "bcsstk13.mtx"))
+    A = sp.csr_array(scipy.io.mmread(DATA / "bcsstk13.mtx", spmatrix=False))
     b = A @ np.ones(A.shape[0])
     given: Any = A
     if resident:

@@ -11,7 +11,7 @@ from bokeh.models.ui import UIElement
 from bokeh.models.widgets.inputs import Select
 from bokeh.models.widgets.markups import Div
 from distributed import Scheduler
-from distributed.dashboard.components import DashboardComponent, add_periodic_callback
+from distributed.dashboard.components import add_periodic_callback
 from distributed.dashboard.components.scheduler import BOKEH_THEME, env
 from distributed.utils import log_errors
 
@@ -59,7 +59,7 @@ class Chart(Protocol):
         """Draw `view`."""
 
 
-class Page(DashboardComponent):
+class Page:
     """All charts of one scheduler, in one opened page."""
 
     def __init__(self, scheduler: Scheduler) -> None:
@@ -87,7 +87,7 @@ class Page(DashboardComponent):
         )
         self.root: UIElement = _stretched(column, row(self.choice, self.message), self.shown)
 
-    @without_property_validation  # type: ignore[untyped-decorator]
+    @without_property_validation  # type: ignore[untyped-decorator, unused-ignore]  # typed since Bokeh 3.10
     @log_errors
     def update(self) -> None:
         """Show what the scheduler knows now."""

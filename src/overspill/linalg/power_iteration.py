@@ -135,7 +135,8 @@ def iterate(
     q = (w - value * v) * (1 / residual)
     (y,) = space.keep(A(q))
     right, down, whole = space.dots((v, y), (q, y), (y, y))
-    one, other = np.linalg.eigvals(np.array([[value, right], [residual, down]])).tolist()
+    pair = np.linalg.eigvals(np.array([[value, right], [residual, down]])).tolist()
+    one, other = (x if x.imag else x.real for x in pair)  # NumPy 2.5 has complex ones in any case
     out = math.sqrt(max(whole.real - abs(right) * abs(right) - abs(down) * abs(down), 0.0))
     return (v,), Dominant(value, residual, limit, iteration, (one, other), out)
 

@@ -77,9 +77,9 @@ def merged(surveys: Sequence[Survey]) -> Survey:
     return Survey(
         sum(each.entries for each in surveys),
         surveys[0].bin_rows,
-        counts=np.sum([each.counts for each in surveys], axis=0),
-        first=np.min([each.first for each in surveys], axis=0),
-        stop=np.max([each.stop for each in surveys], axis=0),
+        counts=np.stack([each.counts for each in surveys]).sum(axis=0),
+        first=np.stack([each.first for each in surveys]).min(axis=0),
+        stop=np.stack([each.stop for each in surveys]).max(axis=0),
     )
 
 
