@@ -12,8 +12,8 @@ BAND_STEP = 128
 """Rows, or a multiple of them, after which bands end: what cuBLAS gives to one group of threads, and aligned memory."""
 
 LAST_HALVINGS = 3
-"""Times that the last of them is halved: four GPUs that share their links bring a whole one away in 0.02 s (a
-run without a file)."""
+"""Times that the last of them is halved: four GPUs that share their links bring a whole one away in 0.02 s, in a run
+without a file."""
 
 
 @dataclass(frozen=True, slots=True)
